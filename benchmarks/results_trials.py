@@ -32,7 +32,7 @@ from torch import nn
 
 import skfusion
 from skfusion import EnsembleClassifier, KeepTrials, ModelPool, SoupClassifier
-from skfusion.combine import Average, EnsembleSelection, Stack
+from skfusion.combine import Average, Cascade, EnsembleSelection, Stack
 from skfusion.merge import Greedy, OneMemberWarning
 from skfusion.select import TopK
 
@@ -44,6 +44,7 @@ WIDTHS = (64, 128)
 EPOCHS = 8
 BEST, REFIT, SOUP = "best trial", "best trial, refitted on all rows", "greedy soup"
 FIVE, SELECTION, STACK = "mean of the five best", "ensemble selection", "stack"
+CASCADE = "cascade of the selection"
 STARTS = {}
 """The networks that trials of each width start from."""
 
@@ -159,6 +160,7 @@ def fusions(pool, B, b):
         FIVE: {"select": TopK(5), "combine": Average()},
         SELECTION: {"combine": EnsembleSelection()},
         STACK: {"combine": Stack()},
+        CASCADE: {"combine": Cascade(EnsembleSelection())},
     }
     for name, parts in ensembles.items():
         ensemble = EnsembleClassifier(collect=pool, scoring="neg_log_loss", **parts).fit(B, b)
@@ -201,6 +203,8 @@ def measured(table, kind):
             proba = model.predict_proba(Z[test])
             found = {"right": proba.argmax(1) == y[test], "loss": losses(proba, y[test])}
             rows.setdefault(name, []).append((test, found))
+            if name == CASCADE:  # how many members a row asks
+                n_networks = float(model.combine_.asked(model.predict_members(Z[test])).mean())
             cost = {"networks": n_networks, "seconds": seconds_of(model, Z[test])}
             numbers.setdefault(name, []).append(cost)
         print(table, kind, seed, f"{seconds:.0f} s", flush=True)
@@ -256,7 +260,7 @@ def table_of(known):
         "ms per 1,000 rows",
     ]
     lines = [head, ["---"] * len(head)]
-    for name in (BEST, REFIT, SOUP, FIVE, SELECTION, STACK):
+    for name in (BEST, REFIT, SOUP, FIVE, SELECTION, CASCADE, STACK):
         of = known["fusions"][name]
         lines.append([
             name, f"{100 * of['right']:.2f}", "" if name == BEST else gain(of, "right", 100, 2), f"{of['loss']:.4f}",
@@ -278,7 +282,7 @@ def told_apart(known, name, what="loss"):
 def verdict(known):
     """Return a line for each fusion: how often it is told apart from the best trial."""
     n, lines = len(known), []
-    for name in (REFIT, SOUP, FIVE, SELECTION, STACK):
+    for name in (REFIT, SOUP, FIVE, SELECTION, CASCADE, STACK):
         counts = [told_apart(known, name, what) for what in ("loss", "right")]
         gains = [100 * of["fusions"][name]["right_gain"] for of in known.values()]
         lines.append(
