@@ -1,9 +1,9 @@
 """Checkpoints on disk: read states from files of any size, and merge them into one file.
 
 Here are the readers of safetensors and torch files, of shards and of pools' directories (`_checkpoint`, `_many`), the
-check of archives (`_archive`), the merge of a LoRA adapter into its base (`_adapter`), and the merge that holds a part
-of a tensor at a time (`_merge_files`, `_merge_plan`, `_merge_stream`). The room may import `merge`, `state` and what is
-below; `pool` stands above it. To read another format, write a reader that returns a state and call it in `_checkpoint`.
+check of archives (`_archive`), and the merge that holds a part of a tensor at a time (`_merge_files`, `_merge_plan`,
+`_merge_stream`). The room may import `merge`, `state` and what is below; `pool` stands above it. To read
+another format, write a reader that returns a state and call it in `_checkpoint`.
 """
 
 from skfusion.checkpoints._adapter import CONFIG as ADAPTER_CONFIG

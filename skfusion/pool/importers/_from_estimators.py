@@ -43,7 +43,7 @@ def from_estimators(estimators: Iterable[Any], X: Any, y: Any) -> tuple[list[Mem
         meta: dict[str, Any] = {"source": "from_estimators", "epochs": len(getattr(net, "history", None) or [])}
         if (scale := getattr(net, "target_scale_", None)) is not None:  # predictions need it; it is not in the state
             meta["target_scale"] = scale
-        members.append(Member(name, state_of_net(net, name), meta=meta, rows=rows, net=unfitted(net)))
+        members.append(Member(name, _state_of(net, name), meta=meta, rows=rows, net=_unfitted(net)))
     return members, classes
 
 
@@ -64,8 +64,7 @@ def _named(item: Any, position: int) -> tuple[str, Any]:
     )
 
 
-def state_of_net(net: Any, name: str) -> State:
-    """Return a copy of the state of a fitted net on the CPU, without the prefix of compiled modules."""
+def _state_of(net: Any, name: str) -> State:
     state = net.module_.state_dict()
     for key, value in state.items():
         if not isinstance(value, torch.Tensor):
@@ -77,7 +76,7 @@ def state_of_net(net: Any, name: str) -> State:
     return {_COMPILED.sub(r"\1", key): value for key, value in copied.items()}
 
 
-def unfitted(net: Any) -> Any:
+def _unfitted(net: Any) -> Any:
     """Return a net with the same parameters and none of the weights."""
     # What sklearn.base.clone calls; sklearn itself may not be imported in this layer.
     if hasattr(net, "__sklearn_clone__"):

@@ -8,7 +8,7 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from skfusion.pool._member import Member
-from skfusion.pool.importers._from_estimators import unfitted
+from skfusion.pool.importers._from_estimators import _unfitted
 from skfusion.pool.importers._kept import note, of_one_kind, opened
 from skfusion.pool.importers._member_of import key_of
 
@@ -125,7 +125,7 @@ def _rows_of(member: Member) -> str:
 
 def _net_with(estimator: Any, params: dict[str, Any]) -> Any:
     """Return the unfitted net of a trial: the estimator with its settings, or the net in it."""
-    estimator = unfitted(estimator)
+    estimator = _unfitted(estimator)
     estimator.set_params(**params)
     net = estimator if hasattr(estimator, "module") else getattr(estimator, "estimator", None)
     return net if hasattr(net, "module") else None

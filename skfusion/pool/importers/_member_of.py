@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from skfusion.pool._member import Member
-from skfusion.pool.importers._from_estimators import state_of_net, unfitted
+from skfusion.pool.importers._from_estimators import _state_of, _unfitted
 from skfusion.state import State
 
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
@@ -39,7 +39,7 @@ def member_of(
     about["epochs"] = len(getattr(fitted, "history", None) or [])
     if (scale := getattr(fitted, "target_scale_", None)) is not None:
         about["target_scale"] = scale
-    return Member(name, state_of_net(fitted, name), score, about, rows, unfitted(fitted))
+    return Member(name, _state_of(fitted, name), score, about, rows, _unfitted(fitted))
 
 
 def labels_of(fitted: Any) -> Any:

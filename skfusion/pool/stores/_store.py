@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Collection
 from typing import Protocol, runtime_checkable
 
@@ -88,8 +89,10 @@ class MemoryStore:
 
     def put(self, member: Member) -> None:
         """Keep a copy of a member; see :meth:`Store.put`."""
-        state = states_of.copy(member.state) if member.is_network else None
-        self._members[member.name] = member.replace(state=state)
+        if member.is_network:
+            self._members[member.name] = member.replace(state=states_of.copy(member.state))
+        else:
+            self._members[member.name] = member.replace(estimator=copy.deepcopy(member.estimator))
 
     def get(self, name: str) -> Member:
         """Return the member of a name; see :meth:`Store.get`."""
