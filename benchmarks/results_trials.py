@@ -37,7 +37,7 @@ from skfusion.merge import Greedy, OneMemberWarning
 from skfusion.select import TopK
 
 OUT = Path(__file__).parents[1] / "docs" / "results"
-N_SPLITS = 4
+N_SPLITS = 3
 SEARCHES = {"random": 24, "optuna": 64}
 """Trials of each search."""
 WIDTHS = (64, 128)
@@ -80,8 +80,26 @@ def started(width):
     return copy.deepcopy(STARTS[width])
 
 
+class Batches:
+    """Cut batches from tensors, which is several times as fast as to collate rows."""
+
+    def __init__(self, dataset, batch_size, shuffle=False, **_):
+        self.X = torch.as_tensor(dataset.X)
+        self.y = torch.zeros(len(self.X)) if dataset.y is None else torch.as_tensor(dataset.y)
+        self.size, self.shuffle = batch_size, shuffle
+
+    def __len__(self):
+        return -(-len(self.X) // self.size)
+
+    def __iter__(self):
+        order = torch.randperm(len(self.X)) if self.shuffle else torch.arange(len(self.X))
+        for index in order.split(self.size):
+            yield self.X[index], self.y[index]
+
+
 def net(**params):
     settings = {
+        "iterator_train": Batches, "iterator_valid": Batches,
         "criterion": nn.CrossEntropyLoss, "optimizer": torch.optim.AdamW, "optimizer__fused": True, "max_epochs": EPOCHS,
         "batch_size": 256, "iterator_train__shuffle": True, "train_split": None, "verbose": 0, "module__width": WIDTHS[0],
     }  # fmt: skip
