@@ -19,12 +19,14 @@ if TYPE_CHECKING:
     from skfusion.forests import DeepForestRegressor as DeepForestRegressor
     from skfusion.forests import NeuralDecisionForestClassifier as NeuralDecisionForestClassifier
     from skfusion.pool import ModelPool as ModelPool
+    from skfusion.tuning import KeepTrials as KeepTrials
 
 __version__ = "0.1.0"
 
 _ROOMS = {
     "DeepForestClassifier": "forests",
     "DeepForestRegressor": "forests",
+    "KeepTrials": "tuning",
     "ModelPool": "pool",
     "NeuralDecisionForestClassifier": "forests",
     "compare_fusions": "compare",

@@ -7,6 +7,8 @@ check of archives (`_archive`), the files of fitted estimators (`_estimators`, w
 format, write a reader that returns a state and call it in `_checkpoint`.
 """
 
+from skfusion.checkpoints._adapter import CONFIG as ADAPTER_CONFIG
+from skfusion.checkpoints._adapter import merged_adapter
 from skfusion.checkpoints._checkpoint import Checkpoint, read_checkpoint
 from skfusion.checkpoints._estimators import (
     UntrustedTypesError,

@@ -127,6 +127,16 @@ def open_checkpoint(path: PathLike, key: str | None = None) -> Checkpoint:
     return replace(opened, name=str(path), state=state, notes=notes)
 
 
+def open_adapter(folder: Path) -> State:
+    """Return the tensors of an adapter in a folder, which are no network by themselves."""
+    file = _file_in(folder)
+    state = _open(file, None).state
+    for name, value in state.items():
+        _check_entry(name, value, folder)
+    check_sums(file)
+    return {name: value.detach() for name, value in state.items()}
+
+
 def _check_entry(key: Any, value: Any, path: Path) -> None:
     if not isinstance(value, Tensor):
         raise ValueError(

@@ -19,6 +19,7 @@ from skfusion.nets._fit_in_turn import fit_in_turn
 from skfusion.nets._for_clients import initial_state, sized_for_clients
 from skfusion.nets._interrupts import hand_over
 from skfusion.nets._judge import Judge
+from skfusion.nets._keep_runs import KeepsRuns, starts_of
 from skfusion.nets._mlp import MLP, mlp_classifier, mlp_regressor, standardising
 from skfusion.nets._optimizer_modes import trained_parameters
 from skfusion.nets._parallel import in_order

@@ -1,10 +1,10 @@
 """Pools of trained members, and stores that keep them.
 
 A pool is what training hands to fusing: an immutable sequence of members (`_pool`, `_member`) that warns where members
-are judged on rows that they know. `stores` keep members in memory or on disk, `importers` make them of
-networks that were trained elsewhere; `_sources` has the methods that make a pool of both, and `_subspaces` keeps what
-connectors return. The room may import `checkpoints` and what is below. A new way to make a pool is a class method in
-`_sources` on a function in `importers`.
+are judged on rows that they know (`_marks`), and says which may be averaged (`_groups`). `stores` keep members in
+memory or on disk, `importers` make them of networks that were trained elsewhere; `_sources` and `_trials` have the
+methods that make a pool of both, and `_subspaces` keeps what connectors return. The room may import `checkpoints` and
+what is below. A new way to make a pool is a class method in `_sources` on a function in `importers`.
 """
 
 from skfusion.checkpoints.format import PoolFormatError

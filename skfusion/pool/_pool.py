@@ -14,8 +14,10 @@ from skfusion import state as states_of
 from skfusion._caller import warn_caller
 from skfusion._numbers import to_numpy, to_torch
 from skfusion._rows import Rows, inputs_of
+from skfusion.pool._groups import PoolParts
 from skfusion.pool._member import Deferred, Member
 from skfusion.pool._sources import PoolSources
+from skfusion.pool._trials import PoolTrials
 from skfusion.pool.stores import write_pool
 from skfusion.state import State
 
@@ -27,7 +29,7 @@ class LeakageWarning(UserWarning):
     """Members are chosen or scored on rows that they were trained on."""
 
 
-class ModelPool(PoolSources, Sequence[Member]):
+class ModelPool(PoolSources, PoolTrials, PoolParts, Sequence[Member]):
     """An immutable sequence of members, kept between training them and fusing them.
 
     A pool stands wherever a collector stands, ``SoupClassifier(net, collect=pool)``, and then nothing is trained. A

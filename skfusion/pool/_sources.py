@@ -197,6 +197,58 @@ class PoolSources:
         members, classes = importers.from_estimators(estimators, X, y)
         return cls(members, classes=classes)
 
+    @classmethod
+    def from_checkpoints(
+        cls, paths: Any, *, module: Any = None, base: Any = None, rows: Any = None, classes: Any = None
+    ) -> Self:
+        """Make a pool of checkpoints of any library: files, and folders as libraries write them.
+
+        Parameters
+        ----------
+        paths : str, or iterable of path-like
+            A pattern, such as ``"runs/*/last.ckpt"``, or paths. Each is a file of safetensors or of ``torch.save``
+            (``.pt``, ``.pth``, ``.bin``, Lightning's ``.ckpt``, skorch's ``save_params``), or a folder: skorch's
+            ``Checkpoint``, a model of Hugging Face, in one file or in shards, or a LoRA adapter of PEFT.
+        module : nn.Module or skorch net, optional
+            What the states belong to. A prefix that the names in a file have beside those of a module, such as
+            ``model.``, is taken off, and other tensors beside are left aside.
+        base : path-like or State, optional
+            The common start of the members. Adapters are merged into it: ``W + scale B A``. The weights of the module
+            when omitted.
+        rows : dict of (X, y) by name, or (X, y), optional
+            As for :meth:`from_files`.
+        classes : array-like, optional
+            As for :meth:`from_files`.
+
+        Returns
+        -------
+        ModelPool
+            The members, called as their files or folders. Those of a ``Checkpoint`` of skorch have the score of its
+            ``history.json``: the validation accuracy, or else the negative validation loss.
+
+        Raises
+        ------
+        ValueError
+            If a file cannot be read without running code, or does not fit the module, or an adapter is none of plain
+            LoRA.
+        OSError
+            If there is no such file.
+
+        Examples
+        --------
+        >>> import tempfile, torch
+        >>> from torch import nn
+        >>> from skfusion import ModelPool
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     for k in range(2):  # as Lightning saves a model
+        ...         state = {f"model.{name}": tensor for name, tensor in nn.Linear(2, 2).state_dict().items()}
+        ...         torch.save({"epoch": k, "state_dict": state}, f"{folder}/run-{k}.ckpt")
+        ...     pool = ModelPool.from_checkpoints(f"{folder}/*.ckpt", module=nn.Linear(2, 2))
+        >>> pool.names, [*pool[0].state]
+        (['run-0', 'run-1'], ['weight', 'bias'])
+        """
+        return cls(*importers.from_checkpoints(paths, module, base, rows, classes))
+
 
 def _with_nets(members: list[Member], net: Any) -> list[Member]:
     if net is None:

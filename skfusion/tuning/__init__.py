@@ -2,14 +2,23 @@
 
 This is the only room that imports optuna. It may import ``evaluate``, ``estimators`` and all that is below them.
 ``_fusion_search`` is the search, ``_candidate`` what it does on a fold, ``_trials`` its trials and their results, and
-``_study`` opens studies for all. To add a merger with tuned weights, write a file with one class that calls
-``best_weights`` of ``_soup_weights``, as ``_layerwise_soup_weights`` does.
+``_study`` opens studies for all. ``_keep_trials`` keeps what searches train, ``_kept_search`` those of scikit-learn. To
+add a merger with tuned weights, write a file with one class that calls ``best_weights`` of ``_soup_weights``, as
+``_layerwise_soup_weights`` does.
 """
 
 from skfusion.tuning._fusion_search import FusionSearch
+from skfusion.tuning._keep_trials import KeepTrials
 from skfusion.tuning._layerwise_soup_weights import LayerwiseSoupWeights
 from skfusion.tuning._soup_weights import SoupWeights
 from skfusion.tuning._study_proposals import StudyProposals
 from skfusion.tuning._trials import suggest_members
 
-__all__ = ["FusionSearch", "LayerwiseSoupWeights", "SoupWeights", "StudyProposals", "suggest_members"]
+__all__ = [
+    "FusionSearch",
+    "KeepTrials",
+    "LayerwiseSoupWeights",
+    "SoupWeights",
+    "StudyProposals",
+    "suggest_members",
+]

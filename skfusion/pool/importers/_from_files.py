@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +25,29 @@ def from_files(
     if isinstance(module, type):
         raise TypeError(f"module is the class {module.__name__}: give an instance of it, or a skorch net that has it.")
     named = _named(paths)
-    pairs = _rows_by_name(rows, [*named])
+    start: Any = base if base is None or isinstance(base, Mapping) else read_network(base)
+    read = {name: Read(read_network(path), str(path)) for name, path in named.items()}
+    return made_of(read, module, start, rows, classes)
+
+
+@dataclass(frozen=True)
+class Read:
+    """What was read of a member: its state, where it was, and its score and what else is known, where they are."""
+
+    state: State
+    source: str
+    score: float = math.nan
+    meta: dict[str, Any] = field(default_factory=dict)
+
+
+def made_of(
+    read: Mapping[str, Read], module: Any, start: State | None, rows: Any, classes: Any
+) -> tuple[list[Member], State | None, np.ndarray | None]:
+    """Return members, base and classes, checked against a module, with marks of the rows that each was trained on."""
+    pairs = _rows_by_name(rows, [*read])
     labels = _labels([y for _, y in pairs.values()]) if classes is None else np.asarray(classes)
-    states = {name: _read(path) for name, path in named.items()}
-    start: Any = base if base is None or isinstance(base, Mapping) else _read(base)
     if isinstance(module, nn.Module):
-        for owner, state in [*((f"member {name!r}", s) for name, s in states.items()), ("the base", start)]:
+        for owner, state in [*((f"member {name!r}", r.state) for name, r in read.items()), ("the base", start)]:
             if state is not None and (wrong := misfit(state, module)) is not None:
                 raise ValueError(
                     f"Tensor {wrong[0]!r} is {wrong[1]} in {owner} and {wrong[2]} in module, a "
@@ -43,8 +62,8 @@ def from_files(
             raise ValueError(f"The rows of member {name!r} cannot be used: {error}") from error
     net = None if isinstance(module, nn.Module) else module
     members = [
-        Member(name, state, meta={"source": str(named[name])}, rows=marks.get(id(pairs.get(name))), net=net)
-        for name, state in states.items()
+        Member(name, r.state, r.score, {**r.meta, "source": r.source}, marks.get(id(pairs.get(name))), net)
+        for name, r in read.items()
     ]
     return members, start, labels
 
@@ -70,7 +89,8 @@ def _named(paths: Any) -> dict[str, Path]:
     return {name: Path(path) for name, path in zip(names, listed, strict=True)}
 
 
-def _read(path: Any) -> State:
+def read_network(path: Any) -> State:
+    """Return the state in a checkpoint that is no pool."""
     if (Path(path) / INDEX).exists():
         raise ValueError(f"{path} is a pool, not a checkpoint: read it by ModelPool.load({str(path)!r}).")
     return read_checkpoint(path)
