@@ -17,7 +17,7 @@ from skfusion.combine import Average, Combiner, Stack, by_row, check_takes_weigh
 from skfusion.estimators._base import BaseFusion, Collected
 from skfusion.estimators._targets import Classifies, Regresses
 from skfusion.estimators.support._any_estimator import seeded, stream
-from skfusion.estimators.support._predictors import runners_of
+from skfusion.estimators.support._predictors import milliseconds, runners_of
 from skfusion.estimators.support._refit import chosen_among
 from skfusion.estimators.support._uncertainty import ManyStates
 from skfusion.estimators.support._widths import net_of_member
@@ -78,6 +78,7 @@ class EnsembleDriver(ManyStates, BaseFusion):
             P = self._outputs.predictions(P[chosen])
         elif combine.needs_labels:
             P = self._outputs.predictions(self._predictor(members, runners).predict(rows.X))
+        self._let_measure(combine, members, runners, collected.held_out)
         self._fit_combiner(combine, P, self._outputs.rows(rows))
         weights = combine.member_weights(len(members))
         names = [m.name for m in members]
@@ -91,6 +92,13 @@ class EnsembleDriver(ManyStates, BaseFusion):
             runners = runners_of(members, self._task, collected.fit_rows)
         self.pool_, self.combine_, self.members_ = collected.pool, combine, members
         self.net_, self._runner = collected.net, self._predictor(members, runners)
+
+    def _let_measure(self, combine: Combiner, members: list[Member], runners: list[Runner], rows: Rows) -> None:
+        def measure() -> np.ndarray:
+            predictor = self._predictor(members, runners)
+            return milliseconds(lambda k, some: predictor.predict_one(k, rows.take(some).X), len(members), len(rows))
+
+        combine.take_costs(measure)
 
     def _fit_combiner(self, combine: Combiner, P: np.ndarray, rows: Rows) -> None:
         """Fit a combiner; where it, or its meta-learner, has no seed, one follows from ``random_state``."""

@@ -15,7 +15,7 @@ from scipy.sparse import issparse
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from skfusion._rows import Rows, repetitions
+from skfusion._rows import Rows, one_of, repetitions
 from skfusion.combine import Combiner, Stack, check_takes_weights
 from skfusion.data import (
     ALWAYS_SO,
@@ -31,6 +31,7 @@ from skfusion.estimators._ensemble import EnsembleClassifier, EnsembleRegressor
 from skfusion.estimators.support._any_estimator import check_weighable, seeded, stream
 from skfusion.estimators.support._cross_fitted import check_time_limit, cross_fitted
 from skfusion.estimators.support._named_members import named_classes, prepared, with_codes
+from skfusion.estimators.support._predictors import milliseconds, some_rows
 from skfusion.estimators.support._task_from_net import AsTheNet, check_class_weight
 from skfusion.pool import ModelPool
 
@@ -80,8 +81,8 @@ class StackDriver(AsTheNet):
         done.warn(self.time_limit)
         tested = np.concatenate([test for _, test in splits])
         order = np.argsort(tested, kind="stable")  # as the rows came, for meta-learners that depend on it
-        self._learn(np.stack(done.predicted)[:, order], rows.take(tested[order]), last)
-        self._keep(done.names, done.fitted)
+        self._learn(np.stack(done.predicted)[:, order], rows.take(tested[order]), last, done.fitted)
+        self._keep(done.names, done.fitted, [p.dtype for p in done.predicted])
         self.left_out_ = done.left_out
         return self
 
@@ -105,10 +106,16 @@ class StackDriver(AsTheNet):
                     "it in CalibratedClassifierCV, or use combine=Stack(), which also takes scores."
                 )
 
-    def _learn(self, P: np.ndarray, rows: Rows, seed: int) -> None:
+    def _learn(self, P: np.ndarray, rows: Rows, seed: int, fitted: list[Any]) -> None:
+        X, n = rows.X, len(rows)
+
+        def ask(k: int, some: np.ndarray) -> np.ndarray:
+            return outputs_of(fitted[k], some_rows(X, some, n), self._task, self._n_outputs)
+
         index, weight = repetitions(rows.weight)  # of all folds at once: their weights have one scale
         P, rows = (P, rows) if index is None else (P[:, index], rows.take(index))
         combine = self._new_combiner()
+        combine.take_costs(lambda: milliseconds(ask, len(fitted), n))
         with stream(combine, seed):
             combine = seeded(combine, seed)
             weight = weight if combine.by_score else replace(rows, weight=weight).loss_weight
@@ -145,7 +152,7 @@ class StackDriver(AsTheNet):
         except (TypeError, ValueError) as error:
             raise ValueError(f"{reason}, and not all of it are numbers: {error}. Encode it first.") from error
 
-    def _keep(self, names: list[str], fitted: list[Any]) -> None:
+    def _keep(self, names: list[str], fitted: list[Any], dtypes: list[np.dtype]) -> None:
         weights = self.combine_.member_weights(len(names))
         self.member_weights_ = None if weights is None else dict(zip(names, weights.tolist(), strict=True))
         pools = [getattr(member, "pool_", None) for member in fitted]
@@ -158,6 +165,7 @@ class StackDriver(AsTheNet):
         used = self.combine_.narrow(len(names))  # those of weight 0 need not predict
         self.estimators_ = [fitted[i] for i in used]
         self.named_estimators_ = {names[i]: fitted[i] for i in used}
+        self._dtypes = [dtypes[i] for i in used]
 
     def _checked(self, X: Any, y: Any, sample_weight: Any, groups: Any, classes: Any) -> Rows:
         classify = self._is_classifier()
@@ -185,6 +193,19 @@ class StackDriver(AsTheNet):
         """No logits are known of what members of any kind predict together."""
 
     def _predict(self, X: Any) -> np.ndarray:
+        if self.combine_.lazy:
+            return self._driven(X)
         P = [outputs_of(m, X, self._task, self._n_outputs) for m in self.estimators_]
         coarsest = min((p.dtype for p in P), key=lambda dtype: dtype.itemsize)  # claim no more digits than members
         return self.combine_(np.stack(P), **self._beside(X)).astype(coarsest, copy=False)
+
+    def _driven(self, X: Any) -> np.ndarray:
+        """Return the prediction of a combiner that asks members only for the rows that need them."""
+        n, common = one_of(X).shape[0], np.result_type(*self._dtypes)
+
+        def ask(k: int, rows: np.ndarray) -> np.ndarray:
+            p = outputs_of(self.estimators_[k], some_rows(X, rows, n), self._task, self._n_outputs)
+            return p.astype(common, copy=False)
+
+        combined = self.combine_.drive(ask, len(self.estimators_), n)
+        return combined.astype(min(self._dtypes, key=lambda dtype: dtype.itemsize), copy=False)

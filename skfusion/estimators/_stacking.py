@@ -145,9 +145,9 @@ class StackingFusion(StackDriver, NamedMembers):
             coded = pool.replace(classes=np.argsort(np.argsort(pool.classes, kind="stable")))
         fitted = [kind(self.estimator).fuse(coded[[i]], rows.X, rows.y, rows.weight) for i in range(len(pool))]
         pool.warn_of_leakage(fitted[0]._rows(rows.X, rows.y, None, None, coded[[0]]), "to learn how to combine members")
-        P = np.stack([outputs_of(member, rows.X, self._task, self._n_outputs) for member in fitted])
-        self._learn(P, rows, self._seeds(len(pool))[-1])
-        self._keep(pool.names, fitted)
+        P = [outputs_of(member, rows.X, self._task, self._n_outputs) for member in fitted]
+        self._learn(np.stack(P), rows, self._seeds(len(pool))[-1], fitted)
+        self._keep(pool.names, fitted, [p.dtype for p in P])
         self.left_out_: dict[str, str] = {}
         return self
 

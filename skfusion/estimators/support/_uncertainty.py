@@ -14,9 +14,9 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_array, check_consistent_length, check_is_fitted
 
 from skfusion import nets
-from skfusion._rows import Rows, unlabelled
+from skfusion._rows import Rows, one_of, unlabelled
 from skfusion.combine import Average, Combiner, from_logs
-from skfusion.estimators.support._predictors import on_devices, runners_of
+from skfusion.estimators.support._predictors import on_devices, runners_of, some_rows
 from skfusion.nets import Predictors, Runner
 from skfusion.pool import Member
 
@@ -199,17 +199,30 @@ class ManyStates(Uncertain):
     def _predictor(self, members: list[Member], runners: list[Runner]) -> Any:
         return Predictors(runners, on_devices(members, runners))
 
-    def _member_predictions(self, X: Any, logs: bool = False) -> np.ndarray:
+    def _ready(self, X: Any) -> Any:
+        """Return the predictor of the members."""
         if getattr(self, "_runner", None) is None:  # as after unpickling
             self._runner = self._predictor(self.members_, runners_of(self.members_, self._task, unlabelled(X)))
-        return self._outputs.predictions(self._runner.predict(X, logs))
+        return self._runner
+
+    def _member_predictions(self, X: Any, logs: bool = False) -> np.ndarray:
+        return self._outputs.predictions(self._ready(X).predict(X, logs))
 
     def _predict(self, X: Any) -> np.ndarray:
         combine = self._combiner()
+        if combine.lazy:
+            predictor, n = self._ready(X), len(one_of(X))
+
+            def ask(k: int, rows: np.ndarray) -> np.ndarray:
+                return self._outputs.predictions(predictor.predict_one(k, some_rows(X, rows, n)))
+
+            return combine.drive(ask, len(self.members_), n)
         if combine.by_logs and (logs := self._predict_logs(X)) is not None:
             return from_logs(logs, self._task).astype(self._runner.dtype)
         P = self._member_predictions(X)
         return combine(P).astype(P.dtype, copy=False)
 
     def _predict_logs(self, X: Any) -> np.ndarray | None:
+        if self._combiner().lazy:  # which has no logarithms, and asks for fewer predictions than all
+            return None
         return self._combiner().of_logs(self._member_predictions(X, logs=True), self._task)

@@ -202,8 +202,15 @@ class Predictors:
         self._parts = [
             BatchedPredictor(runners[members[0]], [states[k] for k in members]) for members in groups.values()
         ]
+        self._members = [*zip(runners, states, strict=True)]
 
     def predict(self, X: Inputs, logs: bool = False) -> np.ndarray:
         """Return the predictions of all states; see :meth:`BatchedPredictor.predict`."""
         predictions = [part.predict(X, logs) for part in self._parts]
         return predictions[0] if len(predictions) == 1 else np.concatenate(predictions)[self._order]
+
+    def predict_one(self, k: int, X: Inputs) -> np.ndarray:
+        """Return the predictions of one state, at a position, in the dtype of them all; see :meth:`Runner.predict`."""
+        runner, state = self._members[k]
+        outputs = runner.outputs([state], list(runner.chunks(X)))
+        return runner.read(outputs[0]).astype(self.dtype, copy=False)
