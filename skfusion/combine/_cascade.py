@@ -42,8 +42,8 @@ class Cascade(Combiner):
         ``EnsembleSelection()``.
     budget : float, optional
         What a row may cost in the mean over held-out rows: a share of what all members cost, such as 0.4, those of
-        weight 0 too, or in the unit of ``costs`` where these are numbers. The largest threshold that keeps it is taken; where none does,
-        each row asks the cheapest member, with a warning.
+        weight 0 too, or in the unit of ``costs`` where these are numbers. The largest threshold that keeps it is taken;
+        where none does, each row asks the cheapest member, with a warning.
     threshold : float, optional
         The confidence of classes or labels from which a row asks no more members; above 1, all are asked. In regression
         the standard error below which it asks no more, in standard deviations of the target. In place of a budget. When

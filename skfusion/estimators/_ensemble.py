@@ -11,7 +11,7 @@ from sklearn.utils import check_random_state
 
 from skfusion._component import Component
 from skfusion._docs import CLASSIFIER, REGRESSOR, doc, template
-from skfusion._rows import Rows, repetitions
+from skfusion._rows import Rows, one_of, repetitions
 from skfusion.collect import Seeds
 from skfusion.combine import Average, Combiner, Stack, by_row, check_takes_weights
 from skfusion.estimators._base import BaseFusion, Collected
@@ -78,7 +78,7 @@ class EnsembleDriver(ManyStates, BaseFusion):
             P = self._outputs.predictions(P[chosen])
         elif combine.needs_labels:
             P = self._outputs.predictions(self._predictor(members, runners).predict(rows.X))
-        self._let_measure(combine, members, runners, collected.held_out)
+        self._take_costs(combine, self._predictor(members, runners), len(members), rows.X)
         self._fit_combiner(combine, P, self._outputs.rows(rows))
         weights = combine.member_weights(len(members))
         names = [m.name for m in members]
@@ -93,12 +93,11 @@ class EnsembleDriver(ManyStates, BaseFusion):
         self.pool_, self.combine_, self.members_ = collected.pool, combine, members
         self.net_, self._runner = collected.net, self._predictor(members, runners)
 
-    def _let_measure(self, combine: Combiner, members: list[Member], runners: list[Runner], rows: Rows) -> None:
-        def measure() -> np.ndarray:
-            predictor = self._predictor(members, runners)
-            return milliseconds(lambda k, some: predictor.predict_one(k, rows.take(some).X), len(members), len(rows))
-
-        combine.take_costs(measure)
+    def _take_costs(self, combine: Combiner, predictor: Any, n_members: int, X: Any) -> None:
+        """Have the time measured that members take, where the combiner asks for it."""
+        n = one_of(X).shape[0]
+        ask = self._asking(predictor, X, n)
+        combine.take_costs(lambda: milliseconds(ask, n_members, n))
 
     def _fit_combiner(self, combine: Combiner, P: np.ndarray, rows: Rows) -> None:
         """Fit a combiner; where it, or its meta-learner, has no seed, one follows from ``random_state``."""

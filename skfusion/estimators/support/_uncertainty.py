@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import ceil
 from typing import Any
 
@@ -199,28 +200,38 @@ class ManyStates(Uncertain):
     def _predictor(self, members: list[Member], runners: list[Runner]) -> Any:
         return Predictors(runners, on_devices(members, runners))
 
-    def _ready(self, X: Any) -> Any:
-        """Return the predictor of the members."""
+    def _made_again(self, X: Any) -> Any:
+        return self._predictor(self.members_, runners_of(self.members_, self._task, unlabelled(X)))
+
+    def _loaded(self, X: Any) -> Any:
+        """Return what predicts with the members."""
         if getattr(self, "_runner", None) is None:  # as after unpickling
-            self._runner = self._predictor(self.members_, runners_of(self.members_, self._task, unlabelled(X)))
+            self._runner = self._made_again(X)
         return self._runner
 
     def _member_predictions(self, X: Any, logs: bool = False) -> np.ndarray:
-        return self._outputs.predictions(self._ready(X).predict(X, logs))
+        return self._outputs.predictions(self._loaded(X).predict(X, logs))
 
     def _predict(self, X: Any) -> np.ndarray:
         combine = self._combiner()
         if combine.lazy:
-            predictor, n = self._ready(X), len(one_of(X))
-
-            def ask(k: int, rows: np.ndarray) -> np.ndarray:
-                return self._outputs.predictions(predictor.predict_one(k, some_rows(X, rows, n)))
-
+            n = one_of(X).shape[0]
+            ask = self._asking(self._loaded(X), X, n)
             return combine.drive(ask, len(self.members_), n)
         if combine.by_logs and (logs := self._predict_logs(X)) is not None:
             return from_logs(logs, self._task).astype(self._runner.dtype)
         P = self._member_predictions(X)
         return combine(P).astype(P.dtype, copy=False)
+
+    def _asking(self, predictor: Any, X: Any, n: int) -> Callable[[int, np.ndarray], np.ndarray]:
+        """Return what has one member predict some of n rows."""
+        dtype = getattr(predictor, "dtype", np.float64)  # members of any kind may have different ones
+
+        def ask(k: int, rows: np.ndarray) -> np.ndarray:
+            one = predictor.predict(some_rows(X, rows, n), which=[k])[0]
+            return self._outputs.predictions(one.astype(dtype, copy=False))
+
+        return ask
 
     def _predict_logs(self, X: Any) -> np.ndarray | None:
         if self._combiner().lazy:  # which has no logarithms, and asks for fewer predictions than all
