@@ -187,14 +187,14 @@ class Cascade(Combiner):
         check_members(self, len(self.weights_), n_members)
         rows, mean, sure = np.arange(n_samples), RunningMean(self.task_, self.scale_), self._least_sure()
         for k in self.order_:
-            p = predict(int(k), rows)
+            p = self._calibrated(predict(int(k), rows), k)
             if not mean.n:
                 P = np.zeros((n_members, *p.shape), floating(p))
                 combined = np.zeros(p.shape, P.dtype)
             P[k, rows] = p
-            mean.add(self._calibrated(p, k), self.weights_[k])
+            mean.add(p, self.weights_[k])
             if mean.n == len(self.order_):
-                combined[rows] = self.combine_(P[:, rows])
+                combined[rows] = self._inside()(P if len(rows) == n_samples else P[:, rows])
                 break
             done = mean.sureness() >= sure
             combined[rows[done]] = mean.mean[done]
@@ -275,6 +275,11 @@ class Cascade(Combiner):
     def _least_sure(self) -> float:
         """Return how sure rows must be; see :meth:`RunningMean.sureness`."""
         return float(np.nextafter(-self.threshold_, np.inf)) if self.task_ == "regression" else self.threshold_
+
+    def _inside(self) -> Combiner:
+        """Return what combines predictions that are calibrated already."""
+        combine: Combiner = self.combine_
+        return combine.combine_ if isinstance(combine, Calibrated) else combine
 
     def _calibrated(self, p: np.ndarray, k: int) -> np.ndarray:
         if not isinstance(self.combine_, Calibrated):

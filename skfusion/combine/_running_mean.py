@@ -30,7 +30,9 @@ class RunningMean:
             self.spread = self.spread + weight * (1 - weight / self.total) * step**2
 
     def take(self, rows: np.ndarray) -> Self:
-        """Go on with some of the rows only."""
+        """Go on with some of the rows only, given by a mask."""
+        if rows.all():
+            return self
         self.mean = self.mean[rows]
         if self.task == "regression":
             self.spread = self.spread[rows]
