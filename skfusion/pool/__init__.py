@@ -8,6 +8,11 @@ connectors return. The room may import `checkpoints` and what is below. A new wa
 """
 
 from skfusion.checkpoints.format import PoolFormatError
+from skfusion.pool._about import About as About
+from skfusion.pool._about import about as about
+from skfusion.pool._about import groups as groups
+from skfusion.pool._contents import Contents as Contents
+from skfusion.pool._contents import contents as contents
 from skfusion.pool._member import Deferred as Deferred
 from skfusion.pool._member import Member
 from skfusion.pool._merge_folders import merge_folders
