@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from skfusion.cli._console import in_bytes
-from skfusion.pool import About, Contents, groups
+from skfusion.pool import About, Contents, groups, letter
 
 NONE = "–"
 MOST_CLASSES = 10
@@ -79,7 +79,7 @@ def print_listing(console: Console, found: Contents) -> None:
     if any(sources):
         grid.add_column("source", overflow="fold")
     for member, number, source in zip(found.members, numbers, sources, strict=True):
-        kind = member.kind if number is None else f"{member.kind} {_letter(number)}"
+        kind = member.kind if number is None else f"{member.kind} {letter(number)}"
         cells = [
             kind,
             _count(member.n_numbers),
@@ -116,7 +116,7 @@ def print_member(console: Console, found: Contents, member: About) -> None:
     rows, predictions = (found.shape_of(member, part) for part in ("rows", "predictions"))
     facts = {
         "score": _score(member.score),
-        "kind": member.kind if group is None else f"{member.kind} {_letter(group)}",
+        "kind": member.kind if group is None else f"{member.kind} {letter(group)}",
         "the same architecture": ", ".join(alike[:8]) + (", ..." if len(alike) > 8 else "")
         if alike
         else "no other member",
@@ -165,9 +165,3 @@ def _count(number: int | None) -> str:
 
 def _plural(number: int, one: str, many: str | None = None) -> str:
     return f"1 {one}" if number == 1 else f"{number:,} {many or one + 's'}"
-
-
-def _letter(number: int) -> str:
-    """Return A, B, ..., Z, AA, AB and so on."""
-    head, tail = divmod(number, 26)
-    return (_letter(head - 1) if head else "") + chr(ord("A") + tail)

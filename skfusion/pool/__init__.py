@@ -11,6 +11,7 @@ from skfusion.checkpoints.format import PoolFormatError
 from skfusion.pool._about import About as About
 from skfusion.pool._about import about as about
 from skfusion.pool._about import groups as groups
+from skfusion.pool._about import letter as letter
 from skfusion.pool._contents import Contents as Contents
 from skfusion.pool._contents import contents as contents
 from skfusion.pool._member import Deferred as Deferred

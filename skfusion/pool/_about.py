@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from skfusion.checkpoints.format import Described
-from skfusion.pool._member import Deferred, Member
 from skfusion.state import owners
 
 ESTIMATOR = "estimator"
@@ -44,22 +43,20 @@ class About:
         return None if self.tensors is None else frozenset((k, t.shape, t.dtype) for k, t in self.tensors.items())
 
 
-def about(member: Member) -> About:
+def about(member: Any) -> About:
     """Return what is known of a member; what lies in a file is asked for its header at most."""
-    state, estimator = member._kept("state"), member._kept("estimator")
     net = None if member.net is None else type(member.net).__name__
-    if state is None:
-        kind = ESTIMATOR if isinstance(estimator, Deferred) else type(estimator).__name__
-        return About(member.name, member.score, member.meta, kind, net=net)
-    tensors: Mapping[str, Described] | None = None
-    if not isinstance(state, Deferred):
-        own = [name for name, first in owners([state]).items() if name == first]
-        tensors = {k: Described(tuple(state[k].shape), str(state[k].dtype).removeprefix("torch.")) for k in own}
-        n_bytes = sum(state[k].numel() * state[k].element_size() for k in own)
-        return About(member.name, member.score, member.meta, tensors=tensors, n_bytes=n_bytes, net=net)
-    header = getattr(state.read, "header", None)  # of a file that can say what it holds
-    tensors = None if header is None else header()
-    return About(member.name, member.score, member.meta, tensors=tensors, net=net)
+    known = {"name": member.name, "score": member.score, "meta": member.meta, "net": net}
+    if not member.is_network:
+        unread = member._reader("estimator") is not None
+        return About(**known, kind=ESTIMATOR if unread else type(member.estimator).__name__)
+    if (read := member._reader("state")) is not None:
+        header = getattr(read, "header", None)  # of what can say what it would read
+        return About(**known, tensors=None if header is None else header())
+    state = member.state
+    own = [name for name, first in owners([state]).items() if name == first]
+    tensors = {k: Described(tuple(state[k].shape), str(state[k].dtype).removeprefix("torch.")) for k in own}
+    return About(**known, tensors=tensors, n_bytes=sum(state[k].numel() * state[k].element_size() for k in own))
 
 
 def groups(members: Iterable[About]) -> list[int | None]:
@@ -67,3 +64,9 @@ def groups(members: Iterable[About]) -> list[int | None]:
     numbers: dict[frozenset[Any], int] = {}
     keys = [m.architecture for m in members]
     return [None if key is None else numbers.setdefault(key, len(numbers)) for key in keys]
+
+
+def letter(number: int) -> str:
+    """Return A, B, ..., Z, AA, AB and so on."""
+    head, tail = divmod(number, 26)
+    return (letter(head - 1) if head else "") + chr(ord("A") + tail)

@@ -12,6 +12,7 @@ import numpy as np
 from skfusion import state as states_of
 from skfusion._numbers import to_numpy, to_torch
 from skfusion._rows import Inputs, Rows
+from skfusion.pool._member_html import ShownAsHtml
 from skfusion.state import State
 
 
@@ -32,7 +33,7 @@ _MAY_BE_DEFERRED = "state", "rows", "predictions", "estimator"
 _FIELDS = "name", "state", "score", "meta", "rows", "net", "predictions", "estimator"
 
 
-class Member:
+class Member(ShownAsHtml):
     """One trained network, or another fitted estimator, and what is known about it.
 
     Parameters
@@ -121,6 +122,11 @@ class Member:
     def estimator(self) -> Any:
         """The fitted estimator; None where the member is a network."""
         return self._read("estimator")
+
+    def _reader(self, name: str) -> Callable[[], Any] | None:
+        """Return what reads a value; None where it is read already."""
+        value = self._kept(name)
+        return value.read if isinstance(value, Deferred) else None
 
     def _kept(self, name: str) -> Any:
         return vars(self)["_" + name]

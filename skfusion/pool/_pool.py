@@ -16,6 +16,7 @@ from skfusion._numbers import to_numpy, to_torch
 from skfusion._rows import Rows, inputs_of
 from skfusion.pool._member import Member
 from skfusion.pool._sources import PoolSources
+from skfusion.pool._views import PoolViews
 from skfusion.pool.stores import write_pool
 from skfusion.state import State
 
@@ -27,7 +28,7 @@ class LeakageWarning(UserWarning):
     """Members are chosen or scored on rows that they were trained on."""
 
 
-class ModelPool(PoolSources, Sequence[Member]):
+class ModelPool(PoolSources, PoolViews, Sequence[Member]):
     """An immutable sequence of members, kept between training them and fusing them.
 
     A pool stands wherever a collector stands, ``SoupClassifier(net, collect=pool)``, and then nothing is trained. A
