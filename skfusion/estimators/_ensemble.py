@@ -11,13 +11,14 @@ from sklearn.utils import check_random_state
 
 from skfusion._component import Component
 from skfusion._docs import CLASSIFIER, REGRESSOR, doc, template
-from skfusion._rows import Rows, one_of, repetitions
+from skfusion._rows import Rows, repetitions
 from skfusion.collect import Seeds
 from skfusion.combine import Average, Combiner, Stack, by_row, check_takes_weights
 from skfusion.estimators._base import BaseFusion, Collected
 from skfusion.estimators._targets import Classifies, Regresses
 from skfusion.estimators.support._any_estimator import seeded, stream
-from skfusion.estimators.support._predictors import milliseconds, runners_of
+from skfusion.estimators.support._asked import milliseconds, n_rows
+from skfusion.estimators.support._predictors import runners_of
 from skfusion.estimators.support._refit import chosen_among
 from skfusion.estimators.support._uncertainty import ManyStates
 from skfusion.estimators.support._widths import net_of_member
@@ -78,7 +79,7 @@ class EnsembleDriver(ManyStates, BaseFusion):
             P = self._outputs.predictions(P[chosen])
         elif combine.needs_labels:
             P = self._outputs.predictions(self._predictor(members, runners).predict(rows.X))
-        self._take_costs(combine, self._predictor(members, runners), len(members), rows.X)
+        self._take_costs(combine, rows.X, self._predictor(members, runners), len(members))
         self._fit_combiner(combine, P, self._outputs.rows(rows))
         weights = combine.member_weights(len(members))
         names = [m.name for m in members]
@@ -93,11 +94,9 @@ class EnsembleDriver(ManyStates, BaseFusion):
         self.pool_, self.combine_, self.members_ = collected.pool, combine, members
         self.net_, self._runner = collected.net, self._predictor(members, runners)
 
-    def _take_costs(self, combine: Combiner, predictor: Any, n_members: int, X: Any) -> None:
+    def _take_costs(self, combine: Combiner, X: Any, predictor: Any, n_members: int) -> None:
         """Have the time measured that members take, where the combiner asks for it."""
-        n = one_of(X).shape[0]
-        ask = self._asking(predictor, X, n)
-        combine.take_costs(lambda: milliseconds(ask, n_members, n))
+        combine.take_costs(lambda: milliseconds(self._asking(X, predictor), n_members, n_rows(X)))
 
     def _fit_combiner(self, combine: Combiner, P: np.ndarray, rows: Rows) -> None:
         """Fit a combiner; where it, or its meta-learner, has no seed, one follows from ``random_state``."""

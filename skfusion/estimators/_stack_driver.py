@@ -15,7 +15,7 @@ from scipy.sparse import issparse
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from skfusion._rows import Rows, one_of, repetitions
+from skfusion._rows import Rows, repetitions
 from skfusion.combine import Combiner, Stack, check_takes_weights
 from skfusion.data import (
     ALWAYS_SO,
@@ -29,9 +29,9 @@ from skfusion.data import (
 )
 from skfusion.estimators._ensemble import EnsembleClassifier, EnsembleRegressor
 from skfusion.estimators.support._any_estimator import check_weighable, seeded, stream
+from skfusion.estimators.support._asked import Ask, asking, milliseconds, n_rows
 from skfusion.estimators.support._cross_fitted import check_time_limit, cross_fitted
 from skfusion.estimators.support._named_members import named_classes, prepared, with_codes
-from skfusion.estimators.support._predictors import milliseconds, some_rows
 from skfusion.estimators.support._task_from_net import AsTheNet, check_class_weight
 from skfusion.pool import ModelPool
 
@@ -107,11 +107,7 @@ class StackDriver(AsTheNet):
                 )
 
     def _learn(self, P: np.ndarray, rows: Rows, seed: int, fitted: list[Any]) -> None:
-        X, n = rows.X, len(rows)
-
-        def ask(k: int, some: np.ndarray) -> np.ndarray:
-            return outputs_of(fitted[k], some_rows(X, some, n), self._task, self._n_outputs)
-
+        ask, n = self._asking(fitted, rows.X), len(rows)
         index, weight = repetitions(rows.weight)  # of all folds at once: their weights have one scale
         P, rows = (P, rows) if index is None else (P[:, index], rows.take(index))
         combine = self._new_combiner()
@@ -199,13 +195,13 @@ class StackDriver(AsTheNet):
         coarsest = min((p.dtype for p in P), key=lambda dtype: dtype.itemsize)  # claim no more digits than members
         return self.combine_(np.stack(P), **self._beside(X)).astype(coarsest, copy=False)
 
+    def _asking(self, fitted: list[Any], X: Any) -> Ask:
+        return asking(lambda k, some: outputs_of(fitted[k], some, self._task, self._n_outputs), X)
+
     def _driven(self, X: Any) -> np.ndarray:
         """Return the prediction of a combiner that asks members only for the rows that need them."""
-        n, common = one_of(X).shape[0], np.result_type(*self._dtypes)
-
-        def ask(k: int, rows: np.ndarray) -> np.ndarray:
-            p = outputs_of(self.estimators_[k], some_rows(X, rows, n), self._task, self._n_outputs)
-            return p.astype(common, copy=False)
-
-        combined = self.combine_.drive(ask, len(self.estimators_), n)
+        ask, common = self._asking(self.estimators_, X), np.result_type(*self._dtypes)
+        combined = self.combine_.drive(
+            lambda k, rows: ask(k, rows).astype(common, copy=False), len(self.estimators_), n_rows(X)
+        )
         return combined.astype(min(self._dtypes, key=lambda dtype: dtype.itemsize), copy=False)

@@ -48,10 +48,10 @@ def about(member: Any) -> About:
     net = None if member.net is None else type(member.net).__name__
     known = {"name": member.name, "score": member.score, "meta": member.meta, "net": net}
     if not member.is_network:
-        unread = member._reader("estimator") is not None
+        unread = member.deferred("estimator") is not None
         return About(**known, kind=ESTIMATOR if unread else type(member.estimator).__name__)
-    if (read := member._reader("state")) is not None:
-        header = getattr(read, "header", None)  # of what can say what it would read
+    if (unread := member.deferred("state")) is not None:
+        header = getattr(unread.read, "header", None)  # of what can say what it would read
         return About(**known, tensors=None if header is None else header())
     state = member.state
     own = [name for name, first in owners([state]).items() if name == first]

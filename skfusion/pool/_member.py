@@ -123,10 +123,21 @@ class Member(ShownAsHtml):
         """The fitted estimator; None where the member is a network."""
         return self._read("estimator")
 
-    def _reader(self, name: str) -> Callable[[], Any] | None:
-        """Return what reads a value; None where it is read already."""
+    def deferred(self, name: str) -> Deferred | None:
+        """Return what reads a field that has not been read yet; None where its value is known.
+
+        Parameters
+        ----------
+        name : str
+            Of a field.
+
+        Returns
+        -------
+        Deferred or None
+            As it was given.
+        """
         value = self._kept(name)
-        return value.read if isinstance(value, Deferred) else None
+        return value if isinstance(value, Deferred) else None
 
     def _kept(self, name: str) -> Any:
         return vars(self)["_" + name]

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from skfusion._rows import Rows, Task, expansion, rows_at
+from skfusion._rows import Rows, Task, expansion
 from skfusion.data import ALWAYS_SO, folds
 from skfusion.nets import Predictors, Runner
 from skfusion.pool import Member
@@ -32,26 +31,6 @@ def runners_of(members: Iterable[Member], task: Task, rows: Rows, net: Any = Non
 def on_devices(members: Iterable[Member], runners: Sequence[Runner]) -> list[State]:
     """Return the states of the members, each where its runner computes."""
     return [runner.on_device(member.state) for runner, member in zip(runners, members, strict=True)]
-
-
-def some_rows(X: Any, rows: np.ndarray, n: int) -> Any:
-    """Return some of n rows of inputs, which are not copied where they are all."""
-    return X if len(rows) == n else rows_at(X, rows)
-
-
-def milliseconds(predict: Callable[[int, np.ndarray], Any], n_members: int, n_samples: int) -> np.ndarray:
-    """Return the milliseconds that each member takes for 1,000 rows, the best of three times after one that warms up.
-
-    ``predict`` has a member predict some rows, of which there are up to 1,000.
-    """
-    rows = np.arange(min(n_samples, 1000))
-
-    def seconds(k: int) -> float:
-        start = time.perf_counter()
-        predict(k, rows)
-        return time.perf_counter() - start
-
-    return np.array([min([seconds(k) for _ in range(4)][1:]) for k in range(n_members)]) * 1e6 / len(rows)
 
 
 def predict_out_of_fold(fusion: Any, rows: Rows, seed: int, shared: Any) -> tuple[list[str], np.ndarray, Rows]:

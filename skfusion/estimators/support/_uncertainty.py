@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from math import ceil
 from typing import Any
 
@@ -15,9 +14,10 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_array, check_consistent_length, check_is_fitted
 
 from skfusion import nets
-from skfusion._rows import Rows, one_of, unlabelled
+from skfusion._rows import Rows, unlabelled
 from skfusion.combine import Average, Combiner, from_logs
-from skfusion.estimators.support._predictors import on_devices, runners_of, some_rows
+from skfusion.estimators.support._asked import Ask, asking, n_rows
+from skfusion.estimators.support._predictors import on_devices, runners_of
 from skfusion.nets import Predictors, Runner
 from skfusion.pool import Member
 
@@ -203,35 +203,30 @@ class ManyStates(Uncertain):
     def _made_again(self, X: Any) -> Any:
         return self._predictor(self.members_, runners_of(self.members_, self._task, unlabelled(X)))
 
-    def _loaded(self, X: Any) -> Any:
-        """Return what predicts with the members."""
+    def _member_predictions(self, X: Any, logs: bool = False) -> np.ndarray:
         if getattr(self, "_runner", None) is None:  # as after unpickling
             self._runner = self._made_again(X)
-        return self._runner
-
-    def _member_predictions(self, X: Any, logs: bool = False) -> np.ndarray:
-        return self._outputs.predictions(self._loaded(X).predict(X, logs))
+        return self._outputs.predictions(self._runner.predict(X, logs))
 
     def _predict(self, X: Any) -> np.ndarray:
         combine = self._combiner()
         if combine.lazy:
-            n = one_of(X).shape[0]
-            ask = self._asking(self._loaded(X), X, n)
-            return combine.drive(ask, len(self.members_), n)
+            return combine.drive(self._asking(X), len(self.members_), n_rows(X))
         if combine.by_logs and (logs := self._predict_logs(X)) is not None:
             return from_logs(logs, self._task).astype(self._runner.dtype)
         P = self._member_predictions(X)
         return combine(P).astype(P.dtype, copy=False)
 
-    def _asking(self, predictor: Any, X: Any, n: int) -> Callable[[int, np.ndarray], np.ndarray]:
-        """Return what has one member predict some of n rows."""
+    def _asking(self, X: Any, predictor: Any = None) -> Ask:
+        """Return what asks a member, of the fitted ones or of another predictor, for some rows."""
+        if predictor is None:
+            predictor = self._runner = getattr(self, "_runner", None) or self._made_again(X)
         dtype = getattr(predictor, "dtype", np.float64)  # members of any kind may have different ones
 
-        def ask(k: int, rows: np.ndarray) -> np.ndarray:
-            one = predictor.predict(some_rows(X, rows, n), which=[k])[0]
-            return self._outputs.predictions(one.astype(dtype, copy=False))
+        def predict(k: int, some: Any) -> np.ndarray:
+            return self._outputs.predictions(predictor.predict(some, which=[k])[0].astype(dtype, copy=False))
 
-        return ask
+        return asking(predict, X)
 
     def _predict_logs(self, X: Any) -> np.ndarray | None:
         if self._combiner().lazy:  # which has no logarithms, and asks for fewer predictions than all
