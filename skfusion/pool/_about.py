@@ -51,12 +51,19 @@ def about(member: Any) -> About:
         unread = member.deferred("estimator") is not None
         return About(**known, kind=ESTIMATOR if unread else type(member.estimator).__name__)
     if (unread := member.deferred("state")) is not None:
-        header = getattr(unread.read, "header", None)  # of what can say what it would read
-        return About(**known, tensors=None if header is None else header())
+        return About(**known, tensors=_header(unread.read))
     state = member.state
     own = [name for name, first in owners([state]).items() if name == first]
     tensors = {k: Described(tuple(state[k].shape), str(state[k].dtype).removeprefix("torch.")) for k in own}
     return About(**known, tensors=tensors, n_bytes=sum(state[k].numel() * state[k].element_size() for k in own))
+
+
+def _header(read: Any) -> Mapping[str, Described] | None:
+    """Return what a function would read, where it has a method ``header`` that says so without reading it."""
+    try:
+        return read.header() if hasattr(read, "header") else None
+    except (ValueError, OSError):  # of a file that is damaged or missing, which reading it names
+        return None
 
 
 def groups(members: Iterable[About]) -> list[int | None]:

@@ -54,15 +54,14 @@ class PoolViews:
         import pandas as pd  # only where a table is asked for
 
         members = [about(m) for m in self]
-        frame = pd.DataFrame(
-            [_row(m, group) for m, group in zip(members, groups(members), strict=True)],
-            index=pd.Index([m.name for m in members], name="name"),
-        )
-        frame["n_numbers"] = frame["n_numbers"].astype("Int64")
-        for column in ("source", "seed", "epoch"):
-            if frame[column].isna().all():
-                frame = frame.drop(columns=column)
-        return frame
+        rows = [_row(m, group) for m, group in zip(members, groups(members), strict=True)]
+        frame = pd.DataFrame(rows, index=pd.Index([m.name for m in members], name="name"))
+        for column in ("n_numbers", "seed", "epoch"):  # whole numbers stay so where some are missing
+            values = [row[column] for row in rows]
+            if all(value is None or _is_whole(value) for value in values):
+                frame[column] = pd.array(values, dtype="Int64")
+        nothing = [c for c in ("source", "seed", "epoch") if frame[c].isna().all()]
+        return frame.drop(columns=nothing)
 
     def leaderboard(self, X: Any, y: Any, scoring: Any = None, *, estimator: Any = None) -> pd.DataFrame:
         """Score each member on some rows; see :func:`skfusion.diagnose.leaderboard`.
@@ -107,6 +106,10 @@ def _row(member: About, group: int | None) -> dict[str, Any]:
     }
     others = {key: value for key, value in member.meta.items() if key not in _KNOWN and _is_plain(value)}
     return row | {f"meta.{key}" if key in row else key: value for key, value in others.items()}
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and abs(value) < 2**63
 
 
 def _is_plain(value: Any) -> bool:

@@ -74,6 +74,15 @@ def test_a_frame_has_a_row_a_member():
     assert ModelPool([member("x")]).to_frame().columns.tolist() == ["score", "kind", "n_numbers", "architecture"]
 
 
+def test_whole_numbers_stay_so_where_some_are_missing():
+    members = [member("a", meta={"seed": 7, "epoch": 2}), member("b"), member("c", meta={"seed": 2**53 + 1})]
+    frame = ModelPool(members).to_frame()
+    assert frame["seed"].tolist()[::2] == [7, 2**53 + 1]
+    assert frame["epoch"].dtype == "Int64"
+    texts = ModelPool([member("a", meta={"seed": "seven"}), member("b", meta={"seed": 2})]).to_frame()
+    assert texts["seed"].tolist() == ["seven", 2]
+
+
 def test_a_setting_does_not_hide_what_is_known():
     frame = ModelPool([member("x", score=0.5, meta={"score": 9.0, "params": {"kind": "z"}})]).to_frame()
     assert frame["score"].tolist() == [0.5]
@@ -91,17 +100,20 @@ class Unread:
         raise AssertionError("A file of weights was read.")
 
     def header(self):
+        if isinstance(self._header, Exception):
+            raise self._header
         return self._header
 
 
-@pytest.mark.parametrize("header", [None, {"w": Described((30, 2), "float32")}])
+@pytest.mark.parametrize("header", [None, {"w": Described((30, 2), "float32")}, OSError("gone")])
 def test_nothing_that_is_not_read_yet_is_read(header):
     state, estimator = (Deferred(Unread(header)) for _ in range(2))
     lazy = ModelPool([Member("net", state), Member("other", estimator=estimator), member("here")])
     frame = lazy.to_frame()
     assert frame["kind"].tolist() == ["network", "estimator", "network"]
-    assert frame["n_numbers"].isna().tolist() == [header is None, True, False]
-    if header is not None:
+    is_known = isinstance(header, dict)
+    assert frame["n_numbers"].isna().tolist() == [not is_known, True, False]
+    if is_known:
         assert frame["n_numbers"]["net"] == 60
     for shown in (lazy, lazy[0], lazy[1]):
         assert "net" in shown._repr_html_() or "other" in shown._repr_html_()
