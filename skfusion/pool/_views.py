@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import math
 from collections.abc import Iterator
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from skfusion.pool._about import About, about, groups, letter
@@ -87,8 +88,8 @@ class PoolViews:
         return table
 
     def _repr_html_(self) -> str:
-        members = [about(m) for m in self]
-        return page([_head(members, self.classes), _table(members)])
+        shown = [about(m) for m in islice(self, MOST_ROWS)]  # of others no file is asked what is in it
+        return page([_head(shown, len(self), self.classes), _table(shown, [m.score for m in self])])
 
 
 def _row(member: About, group: int | None) -> dict[str, Any]:
@@ -116,18 +117,18 @@ def _is_plain(value: Any) -> bool:
     return isinstance(value, bool | int | float | str)
 
 
-def _head(members: list[About], classes: Any) -> str:
-    count = "1 member" if len(members) == 1 else f"{len(members):,} members"
-    n_groups = len({g for g in groups(members) if g is not None})
-    known = f", {n_groups} architectures" if n_groups > 1 else ""
+def _head(shown: list[About], n_members: int, classes: Any) -> str:
+    count = "1 member" if n_members == 1 else f"{n_members:,} members"
+    n_groups = len({g for g in groups(shown) if g is not None})
+    known = f", {n_groups} architectures" if n_groups > 1 and n_members == len(shown) else ""
     labels = "" if classes is None else f", {len(classes)} classes"
     return f'<div class="head">ModelPool of {count}{known}{labels}</div>'
 
 
-def _table(members: list[About]) -> str:
-    """Return the first members as a table, with a bar for each score between the lowest and the highest of all."""
-    finite = [m.score for m in members if math.isfinite(m.score)]
-    has_source, shown = any(m.source for m in members), members[:MOST_ROWS]
+def _table(shown: list[About], scores: list[float]) -> str:
+    """Return members as a table, with a bar for each score between the lowest and the highest of all scores."""
+    finite = [score for score in scores if math.isfinite(score)]
+    has_source, n_more = any(m.source for m in shown), len(scores) - len(shown)
     rows = "".join(
         f'<tr><td class="name">{text(m.name)}</td>'
         + (f'<td class="n">{number(m.score)}{_bar(m.score, finite)}</td>' if finite else "")
@@ -135,11 +136,11 @@ def _table(members: list[About]) -> str:
         + f'<td class="n wide">{number(m.n_numbers)}</td>'
         + (f'<td class="long wide">{text(m.source or "–")}</td>' if has_source else "")
         + "</tr>"
-        for m, group in zip(shown, groups(members)[:MOST_ROWS], strict=True)
+        for m, group in zip(shown, groups(shown), strict=True)
     )
     head = "<th>member</th>" + ('<th class="n">score</th>' if finite else "") + "<th>kind</th>"
     head += '<th class="n wide">numbers</th>' + ('<th class="wide">source</th>' if has_source else "")
-    notes = [f"and {len(members) - MOST_ROWS:,} more"] if len(members) > MOST_ROWS else []
+    notes = [f"and {n_more:,} more"] if n_more else []
     if finite and min(finite) < max(finite):
         notes.append(f"bars from the lowest score, {min(finite):.4g}, to the highest, {max(finite):.4g}")
     more = f'<div class="more">{"; ".join(notes)}</div>' if notes else ""
