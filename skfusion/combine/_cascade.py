@@ -22,6 +22,9 @@ from skfusion.combine._running_mean import RunningMean
 from skfusion.combine._weighted_average import WeightedAverage
 from skfusion.combine._weights import LearnedWeights
 
+CHANGED = 0.01
+"""Share of answers that may differ from those of all members where no budget is given."""
+
 
 @dataclass(eq=False, repr=False)
 class Cascade(Combiner):
@@ -47,7 +50,8 @@ class Cascade(Combiner):
     threshold : float, optional
         The confidence of classes or labels from which a row asks no more members; above 1, all are asked. In regression
         the standard error below which it asks no more, in standard deviations of the target. In place of a budget. When
-        both are omitted, the cheapest threshold whose held-out loss is within a standard error of that of all members.
+        both are omitted, the cheapest threshold at which no more than 1 % of the held-out rows get another answer than
+        that of all members (in regression: at which the mean squared difference is no more than 1 % of the error).
     costs : sequence of float or "measured", optional
         What each member costs for a row, not negative, in the order of the pool, shape (n_members,), such as
         milliseconds. Where members are selected before, of those that are left. ``"measured"`` takes the time of
@@ -69,9 +73,9 @@ class Cascade(Combiner):
         The share of held-out rows that ask each member, in the order of ``order_``.
     pareto_ : DataFrame
         What other thresholds give on the held-out rows, by rising cost: ``threshold``, ``cost``, ``n_members`` asked in
-        the mean, ``log_loss`` with ``accuracy``, or ``squared_error`` over the variance; whether no cheaper one has as
-        small a loss (``efficient``), and whether the loss is within a standard error of that of all members
-        (``as_good``).
+        the mean, ``log_loss`` with ``accuracy``, or ``squared_error`` over the variance; ``changed``, the share of rows
+        whose answer is not that of all members, or the squared difference over their squared error; and ``efficient``,
+        whether no cheaper one has as small a loss.
     combine_ : Combiner
         What combines all members, fitted.
     costs_ : ndarray of shape (n_members,)
@@ -80,9 +84,9 @@ class Cascade(Combiner):
     Notes
     -----
     The budget holds for rows like the held-out ones: others, on which members are less sure, cost more. Which
-    threshold keeps a budget does not depend on the held-out targets, so ``cost_`` is as honest as a mean over these
-    rows can be. Losses in ``pareto_`` are those of rows by which the order, temperatures and weights were chosen, and
-    without a budget the threshold, so that they flatter a little.
+    threshold keeps a budget, or changes few answers, does not depend on the held-out targets, so ``cost_`` is as honest
+    as a mean over these rows can be. Losses in ``pareto_`` are those of rows by which the order, temperatures and
+    weights were chosen. They flatter, those of few members most: the first member is the best of all on these rows.
 
     A row's result does not depend on the rows beside it but for what networks in single precision do: their outputs
     differ by about 1e-5 from one number of rows to another. A row whose confidence is that near to the threshold may
@@ -172,7 +176,7 @@ class Cascade(Combiner):
         elif self.budget is not None:
             self.threshold_ = self._threshold_of(curve.at_cost(self.budget))
         else:
-            self.threshold_ = float(self.pareto_["threshold"][self.pareto_["as_good"]].iloc[0])
+            self.threshold_ = float(self.pareto_["threshold"][self.pareto_["changed"] <= CHANGED].iloc[0])
         self.reached_ = curve.reached(self._least_sure())
         self.cost_ = float(self.reached_ @ curve.costs)
         return self

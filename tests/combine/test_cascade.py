@@ -140,7 +140,8 @@ def test_the_table_says_what_each_threshold_gives_on_the_held_out_rows(task):
     P, y = guesses(task, n=200)
     weight = np.arange(200) % 4
     table = Cascade().fit(P, y, task, weight).pareto_
-    for row in table.iloc[1::12].itertuples():
+    full = Cascade(threshold=1e-300 if task == "regression" else 2).fit(P, y, task, weight)(P)
+    for row in table.iloc[::12].itertuples():
         threshold = max(row.threshold, 1e-300)
         cascade = Cascade(threshold=threshold).fit(P, y, task, weight)
         p, asked = cascade(P), cascade.asked(P)
@@ -151,25 +152,46 @@ def test_the_table_says_what_each_threshold_gives_on_the_held_out_rows(task):
             variances = np.average((y - mean) ** 2, axis=0, weights=weight)
             losses = ((p - y) ** 2 / variances).mean(axis=1)
             assert row.squared_error == pytest.approx(np.average(losses, weights=weight))
+            gaps, errors = (
+                np.average(((q - z) ** 2 / variances).mean(axis=1), weights=weight) for q, z in ((p, full), (full, y))
+            )
+            assert row.changed == pytest.approx(gaps / errors, abs=1e-12)
             continue
         truth = np.where(y == 1, p, 1 - p) if task == "multilabel" else p[np.arange(200), y][:, None]
         right = ((p > 0.5) == y).mean(axis=1) if task == "multilabel" else p.argmax(axis=1) == y
         assert row.log_loss == pytest.approx(np.average(-np.log(truth).mean(axis=1), weights=weight))
         assert row.accuracy == pytest.approx(np.average(right, weights=weight))
+        differs = ((p > 0.5) != (full > 0.5)).mean(axis=1) if task == "multilabel" else p.argmax(1) != full.argmax(1)
+        assert row.changed == pytest.approx(np.average(differs, weights=weight))
     loss = table["squared_error" if task == "regression" else "log_loss"].to_numpy()
     expected = [all(loss[i] < loss[j] for j in range(i)) for i in range(len(loss))]
     assert table["efficient"].tolist() == expected
-    assert table["as_good"].iloc[-1]
+    assert table["changed"].iloc[-1] == 0
 
 
-def test_without_a_budget_the_cheapest_threshold_is_taken_that_loses_nothing():
-    P, y = guesses("classification", n=500, n_members=6)
-    cascade = Cascade().fit(P, y, "classification")
-    table = cascade.pareto_
-    assert cascade.threshold_ == table["threshold"][table["as_good"].to_numpy().argmax()]
-    assert cascade.cost_ == pytest.approx(table["cost"][table["as_good"].to_numpy().argmax()])
+@pytest.mark.parametrize("task", TASKS)
+def test_without_a_budget_the_cheapest_threshold_is_taken_that_changes_few_answers(task):
+    P, y = guesses(task, n=500, n_members=6)
+    cascade = Cascade().fit(P, y, task)
+    few = cascade.pareto_["changed"] <= 0.01
+    assert cascade.threshold_ == cascade.pareto_["threshold"][few].iloc[0]
+    assert cascade.cost_ == pytest.approx(cascade.pareto_["cost"][few].iloc[0])
+    least = 2 if task == "regression" else 1
+    assert least / 6 < cascade.cost_ < 1
     same = np.repeat(P[-1:], 5, axis=0)  # members that say the same need not be asked
-    assert Cascade().fit(same, y, "classification").cost_ == pytest.approx(1 / 5)
+    assert Cascade().fit(same, y, task).cost_ == pytest.approx(least / 5)
+
+
+def test_targets_have_no_part_in_costs_but_for_the_order_of_members():
+    P, y = guesses("classification", n=400, n_members=5)
+    rng = np.random.RandomState(1)
+    noisy = np.where(rng.uniform(size=400) < 0.1, rng.randint(3, size=400), y)
+    for params in ({}, {"budget": 0.5}):
+        clean, other = (Cascade(**params, calibrate=False).fit(P, t, "classification") for t in (y, noisy))
+        assert clean.order_.tolist() == other.order_.tolist() == [4, 3, 2, 1, 0]
+        assert (clean.threshold_, clean.cost_) == (other.threshold_, other.cost_)
+        assert clean.pareto_["changed"].equals(other.pareto_["changed"])
+        assert not clean.pareto_["log_loss"].equals(other.pareto_["log_loss"])
 
 
 def test_members_are_ordered_by_what_they_gain_for_what_they_cost():
