@@ -103,3 +103,11 @@ def progress(
             before = done
 
         yield update
+
+
+def in_bytes(n_bytes: int) -> str:
+    """Return a number of bytes in a unit that suits it."""
+    if n_bytes < 1024:
+        return f"{n_bytes} B"
+    power = next((p for p in (1, 2) if round(n_bytes / 1024**p, 1) < 1024), 3)
+    return f"{n_bytes / 1024**power:.1f} {('KiB', 'MiB', 'GiB')[power - 1]}"

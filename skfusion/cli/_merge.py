@@ -20,7 +20,7 @@ from rich.table import Table
 
 from skfusion import merge as mergers
 from skfusion.checkpoints import MergeReport, merge_checkpoints
-from skfusion.cli._console import BASE, CHECKPOINTS, KEY, STRIP_PREFIX, fail, message_of, progress
+from skfusion.cli._console import BASE, CHECKPOINTS, KEY, STRIP_PREFIX, fail, in_bytes, message_of, progress
 from skfusion.merge import Merger
 
 BAR = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(binary_units=True), TimeRemainingColumn())
@@ -89,7 +89,7 @@ def merge(
     try:
         _check_weights(inputs, weights)
         merger = merger_of(method, {name: value for name, value in options.items() if value is not None}, base)
-        with progress(BAR, _size) as update, _ended_by_sigterm():
+        with progress(BAR, in_bytes) as update, _ended_by_sigterm():
             report = merge_checkpoints(
                 inputs,
                 out,
@@ -186,22 +186,15 @@ def _show(report: MergeReport, planned: bool) -> None:
         grid.add_column("what becomes of it", overflow="fold")
         for t in report.plan:
             shape = " x ".join(map(str, t.shape)) or "number"
-            grid.add_row(escape(t.name), shape, t.dtype, _size(t.n_bytes), escape(t.action))
+            grid.add_row(escape(t.name), shape, t.dtype, in_bytes(t.n_bytes), escape(t.action))
         console.print(grid)
     for note in report.notes:
         console.print(f"[yellow]Note:[/] {escape(note)}", highlight=False, soft_wrap=True)
     base = "" if report.base is None else f" from {report.base}"
     tensors = "1 tensor" if len(report.plan) == 1 else f"{len(report.plan)} tensors"
-    what = f"{tensors}, {_size(report.n_bytes)}, {report.method} of {len(report.inputs)}{base}"
+    what = f"{tensors}, {in_bytes(report.n_bytes)}, {report.method} of {len(report.inputs)}{base}"
     if planned:
-        ending = f"Would write {report.out}: {what}. It takes about {_size(report.peak_bytes)} of memory."
+        ending = f"Would write {report.out}: {what}. It takes about {in_bytes(report.peak_bytes)} of memory."
     else:
         ending = f"Wrote {report.out}: {what}."
     console.print(escape(ending), highlight=False, soft_wrap=True)
-
-
-def _size(n_bytes: int) -> str:
-    if n_bytes < 1024:
-        return f"{n_bytes} B"
-    power = next((p for p in (1, 2) if round(n_bytes / 1024**p, 1) < 1024), 3)
-    return f"{n_bytes / 1024**power:.1f} {('KiB', 'MiB', 'GiB')[power - 1]}"

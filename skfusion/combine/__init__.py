@@ -9,6 +9,7 @@ meta-learner is one. To add a combiner, copy ``_median``, or ``_weighted_average
 from skfusion.combine._average import Average
 from skfusion.combine._base import Combiner
 from skfusion.combine._calibrated import Calibrated
+from skfusion.combine._cascade import Cascade
 from skfusion.combine._dynamic import DynamicSelection, DynamicWeighting
 from skfusion.combine._ensemble_selection import EnsembleSelection
 from skfusion.combine._geometric_average import GeometricAverage
@@ -22,6 +23,7 @@ from skfusion.combine._weighted_average import WeightedAverage
 __all__ = [
     "Average",
     "Calibrated",
+    "Cascade",
     "Combiner",
     "DynamicSelection",
     "DynamicWeighting",

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import ClassVar, Self
 
 import numpy as np
 
 from skfusion._component import Component
 from skfusion._rows import Task
+
+Ask = Callable[[int, np.ndarray], np.ndarray]
+"""Gives the predictions of a member for some rows, as :meth:`Combiner.drive` asks for them."""
 
 
 class Combiner(Component, ABC):
@@ -22,6 +26,9 @@ class Combiner(Component, ABC):
 
     by_logs: ClassVar[bool] = False
     """Whether it combines by :meth:`of_logs` where there are logarithms, which are more exact than probabilities."""
+
+    lazy: ClassVar[bool] = False
+    """Whether :meth:`drive` asks members only for the rows that need them."""
 
     def fit(self, P: np.ndarray, y: np.ndarray, task: Task, sample_weight: np.ndarray | None = None) -> Self:
         """Learn how to combine; remember only the task where there is nothing to learn.
@@ -70,6 +77,33 @@ class Combiner(Component, ABC):
         -------
         ndarray of shape (n_samples, n_outputs)
             The combined prediction; rows of class probabilities sum to one.
+        """
+
+    def drive(self, predict: Ask, n_members: int, n_samples: int) -> np.ndarray:
+        """Combine predictions that are asked for as they are needed, to what :meth:`__call__` makes of them all.
+
+        Parameters
+        ----------
+        predict : callable
+            ``predict(member, rows)`` gives the predictions of a member, by its position, for rows at some positions, of
+            shape (n_rows, n_outputs), and of one dtype for all members. Each row of a member is asked for once at most.
+        n_members, n_samples : int
+            How many there are.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_outputs)
+            The combined prediction.
+        """
+        return self(np.stack([predict(k, np.arange(n_samples)) for k in range(n_members)]))
+
+    def take_costs(self, measure: Callable[[], np.ndarray]) -> None:
+        """Measure what members cost, where the parameters ask for that; it is called before :meth:`fit`.
+
+        Parameters
+        ----------
+        measure : callable
+            Measures the milliseconds that each member takes for 1,000 rows, shape (n_members,).
         """
 
     def of_logs(self, logs: np.ndarray, task: Task) -> np.ndarray | None:

@@ -64,6 +64,13 @@ def check_costs(max_cost: float | None, costs: Sequence[float] | None) -> None:
         raise ValueError("EnsembleSelection needs max_cost and costs together: the limit, and what each member costs.")
     if costs is None or max_cost is None:
         return
+    each_cost(costs)
+    if not isinstance(max_cost, Real) or not max_cost >= 0:
+        raise ValueError(f"max_cost must be a number that is not negative; got {max_cost!r}.")
+
+
+def each_cost(costs: Sequence[float]) -> np.ndarray:
+    """Return what members cost as an array; raise where that is no list of numbers, or one is negative."""
     try:
         each = np.asarray(costs, np.float64)
     except (TypeError, ValueError) as error:  # also a dict by names, which a combiner does not know
@@ -72,5 +79,4 @@ def check_costs(max_cost: float | None, costs: Sequence[float] | None) -> None:
         ) from error
     if each.ndim != 1 or not len(each) or not np.isfinite(each).all() or (each < 0).any():
         raise ValueError(f"costs must be one row of finite numbers, none of them negative; got {each.tolist()}.")
-    if not isinstance(max_cost, Real) or not max_cost >= 0:
-        raise ValueError(f"max_cost must be a number that is not negative; got {max_cost!r}.")
+    return each

@@ -12,7 +12,7 @@ from sklearn.base import clone
 
 from skfusion._rows import Task
 from skfusion.combine._average import Average
-from skfusion.combine._base import Combiner
+from skfusion.combine._base import Ask, Combiner
 from skfusion.combine._predictions import HeldOut, check_fitted, check_members, floating, from_logs, logs
 
 LIMIT = 20.0
@@ -88,6 +88,11 @@ class Calibrated(Combiner):
         """Whether the combiner inside learns by a score, on the same weights of rows."""
         return self._part().by_score
 
+    @property
+    def lazy(self) -> bool:
+        """Whether the combiner inside asks members only for the rows that need them."""
+        return self._part().lazy
+
     def check(self, task: Task) -> None:
         """Raise ``ValueError`` for regression, and for what the combiner inside refuses; see :meth:`Combiner.check`."""
         if self.of not in ("members", "ensemble"):
@@ -118,6 +123,17 @@ class Calibrated(Combiner):
         check_members(self, len(self.temperatures_), len(P))
         return self.combine_(self._scaled(P))
 
+    def drive(self, predict: Ask, n_members: int, n_samples: int) -> np.ndarray:
+        """Combine calibrated predictions, or calibrate what they come to; see :meth:`Combiner.drive`."""
+        check_fitted(self, "combine_")
+        if self.of_ == "ensemble":
+            return self._scaled(self.combine_.drive(predict, n_members, n_samples)[None])[0]
+
+        def calibrated(k: int, rows: np.ndarray) -> np.ndarray:
+            return at_temperatures(predict(k, rows)[None], self.temperatures_[k : k + 1], self.task_)[0]
+
+        return self.combine_.drive(calibrated, n_members, n_samples)
+
     def weighed(self, P: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return what the combiner inside weighs, which is calibrated or not; see :meth:`Combiner.weighed`."""
         check_fitted(self, "combine_")
@@ -145,13 +161,18 @@ class Calibrated(Combiner):
         return Average() if self.combine is None else self.combine
 
     def _scaled(self, P: np.ndarray) -> np.ndarray:
-        z = logs(P, self.task_) / self.temperatures_[:, None, None]
-        return from_logs(z, self.task_).astype(floating(P), copy=False)
+        return at_temperatures(P, self.temperatures_, self.task_)
 
     @classmethod
     def _test_params(cls) -> Iterator[dict[str, Any]]:
         yield {}
         yield {"of": "ensemble"}
+
+
+def at_temperatures(P: np.ndarray, temperatures: np.ndarray, task: Task) -> np.ndarray:
+    """Return the predictions of members, each at its temperature."""
+    z = logs(P, task) / temperatures[:, None, None]
+    return from_logs(z, task).astype(floating(P), copy=False)
 
 
 def temperature(z: np.ndarray, y: np.ndarray, weight: np.ndarray, task: Task) -> float:

@@ -9,7 +9,7 @@
 from skfusion.diagnose._diagnose import diagnose, report_on
 from skfusion.diagnose._report import FusionReport
 from skfusion.diagnose.judge._recipes import Recipes
-from skfusion.evaluate import diversity, minima_of, pairwise
+from skfusion.evaluate import diversity, leaderboard, minima_of, pairwise
 from skfusion.geometry import cka
 
-__all__ = ["FusionReport", "cka", "diagnose", "diversity", "minima_of", "pairwise"]
+__all__ = ["FusionReport", "cka", "diagnose", "diversity", "leaderboard", "minima_of", "pairwise"]

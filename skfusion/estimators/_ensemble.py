@@ -19,6 +19,7 @@ from skfusion.estimators._base import BaseFusion, Collected
 from skfusion.estimators._targets import Classifies, Regresses
 from skfusion.estimators.support._any_estimator import seeded, stream
 from skfusion.estimators.support._any_kind import FEW, ManyMembers, all_networks, check_fitted_members, tried
+from skfusion.estimators.support._asked import milliseconds, n_rows
 from skfusion.estimators.support._predictors import runners_of
 from skfusion.estimators.support._refit import chosen_among
 from skfusion.estimators.support._widths import net_of_member
@@ -84,6 +85,7 @@ class EnsembleDriver(ManyMembers, BaseFusion):
             P = self._outputs.predictions(P[chosen])
         elif combine.needs_labels:
             P = self._outputs.predictions(self._predictor(members, runners).predict(rows.X))
+        self._take_costs(combine, rows.X, self._predictor(members, runners), len(members))
         self._learn(combine, P, rows, select is not None)
         kept = self._narrowed(combine, members)
         members, runners = [members[i] for i in kept], [runners[i] for i in kept]
@@ -114,6 +116,7 @@ class EnsembleDriver(ManyMembers, BaseFusion):
             names = select(pool.replace(members)).names
             chosen = [i for i, m in enumerate(members) if m.name in names]
             members, P = [members[i] for i in chosen], P[chosen]
+        self._take_costs(combine, rows.X, self._ready(members, collected.fit_rows), len(members))
         self._learn(combine, P, rows, select is not None)
         members = [members[i] for i in self._narrowed(combine, members)]
         self.combine_, self.members_, self.net_ = combine, members, collected.net
@@ -130,6 +133,10 @@ class EnsembleDriver(ManyMembers, BaseFusion):
         chosen_by = (selected or combine.needs_labels) and are_known_by_numbers(rows)
         self._marks_judged = np.unique(rows.marks) if chosen_by else None
         self._fit_combiner(combine, P, self._outputs.rows(rows))
+
+    def _take_costs(self, combine: Combiner, X: Any, predictor: Any, n_members: int) -> None:
+        """Have the time measured that members take, where the combiner asks for it."""
+        combine.take_costs(lambda: milliseconds(self._asking(X, predictor), n_members, n_rows(X)))
 
     def _fit_combiner(self, combine: Combiner, P: np.ndarray, rows: Rows) -> None:
         """Fit a combiner; where it, or its meta-learner, has no seed, one follows from ``random_state``."""

@@ -30,6 +30,7 @@ from skfusion.data import (
 from skfusion.estimators._ensemble import EnsembleClassifier, EnsembleRegressor
 from skfusion.estimators.support._any_estimator import check_weighable, seeded, stream
 from skfusion.estimators.support._any_kind import check_gives_probabilities
+from skfusion.estimators.support._asked import Ask, asking, milliseconds, n_rows
 from skfusion.estimators.support._cross_fitted import check_time_limit, cross_fitted
 from skfusion.estimators.support._named_members import named_classes, prepared, with_codes
 from skfusion.estimators.support._task_from_net import AsTheNet, check_class_weight
@@ -83,8 +84,8 @@ class StackDriver(AsTheNet):
         done.warn(self.time_limit)
         tested = np.concatenate([test for _, test in splits])
         order = np.argsort(tested, kind="stable")  # as the rows came, for meta-learners that depend on it
-        self._learn(np.stack(done.predicted)[:, order], rows.take(tested[order]), last)
-        self._keep(done.names, done.fitted)
+        self._learn(np.stack(done.predicted)[:, order], rows.take(tested[order]), last, done.fitted)
+        self._keep(done.names, done.fitted, [p.dtype for p in done.predicted])
         self.left_out_ = done.left_out
         return self
 
@@ -104,10 +105,12 @@ class StackDriver(AsTheNet):
                 check_weighable(member, f"Member {name!r}", "Leave it out or give no weights.")
             check_gives_probabilities(combine, [(name, member)], self._task)
 
-    def _learn(self, P: np.ndarray, rows: Rows, seed: int) -> None:
+    def _learn(self, P: np.ndarray, rows: Rows, seed: int, fitted: list[Any]) -> None:
+        ask, n = self._asking(fitted, rows.X), len(rows)
         index, weight = repetitions(rows.weight)  # of all folds at once: their weights have one scale
         P, rows = (P, rows) if index is None else (P[:, index], rows.take(index))
         combine = self._new_combiner()
+        combine.take_costs(lambda: milliseconds(ask, len(fitted), n))
         with stream(combine, seed):
             combine = seeded(combine, seed)
             weight = weight if combine.by_score else replace(rows, weight=weight).loss_weight
@@ -144,7 +147,7 @@ class StackDriver(AsTheNet):
         except (TypeError, ValueError) as error:
             raise ValueError(f"{reason}, and not all of it are numbers: {error}. Encode it first.") from error
 
-    def _keep(self, names: list[str], fitted: list[Any]) -> None:
+    def _keep(self, names: list[str], fitted: list[Any], dtypes: list[np.dtype]) -> None:
         weights = self.combine_.member_weights(len(names))
         self.member_weights_ = None if weights is None else dict(zip(names, weights.tolist(), strict=True))
         pools = [getattr(member, "pool_", None) for member in fitted]
@@ -157,6 +160,7 @@ class StackDriver(AsTheNet):
         used = self.combine_.narrow(len(names))  # those of weight 0 need not predict
         self.estimators_ = [fitted[i] for i in used]
         self.named_estimators_ = {names[i]: fitted[i] for i in used}
+        self._dtypes = [dtypes[i] for i in used]
 
     def _checked(self, X: Any, y: Any, sample_weight: Any, groups: Any, classes: Any) -> Rows:
         classify = self._is_classifier()
@@ -184,6 +188,8 @@ class StackDriver(AsTheNet):
         """No logits are known of what members of any kind predict together."""
 
     def _predict(self, X: Any) -> np.ndarray:
+        if self.combine_.lazy:
+            return self._driven(X)
         if self._says_labels:  # in a pool, with estimators that were fitted elsewhere
             P = [*self._ready([*self.named_estimators_], self.estimators_).predict(X)]
         else:
@@ -196,3 +202,17 @@ class StackDriver(AsTheNet):
         members = [Member(name, estimator=m) for name, m in zip(names, fitted, strict=True)]
         labels = getattr(self, "classes_", None) if self._says_labels else None
         return AnyMembers(members, self._task, self._n_outputs, labels)
+
+    def _asking(self, fitted: Sequence[Any], X: Any) -> Ask:
+        if self._says_labels:
+            ready = self._ready([str(k) for k in range(len(fitted))], fitted)
+            return asking(lambda k, some: ready.predict(some, which=[k])[0], X)
+        return asking(lambda k, some: outputs_of(fitted[k], some, self._task, self._n_outputs), X)
+
+    def _driven(self, X: Any) -> np.ndarray:
+        """Return the prediction of a combiner that asks members only for the rows that need them."""
+        ask, common = self._asking(self.estimators_, X), np.result_type(*self._dtypes)
+        combined = self.combine_.drive(
+            lambda k, rows: ask(k, rows).astype(common, copy=False), len(self.estimators_), n_rows(X)
+        )
+        return combined.astype(min(self._dtypes, key=lambda dtype: dtype.itemsize), copy=False)

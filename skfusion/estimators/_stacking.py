@@ -161,8 +161,9 @@ class StackingFusion(StackDriver, NamedMembers):
         check_fitted_members(self._new_combiner(), zip(pool.names, fitted, strict=True), self._task, labels)
         ready = self._ready(pool.names, fitted)
         places, P, self.left_out_ = tried(ready, rows.X)
-        self._learn(P, rows, self._seeds(len(pool))[-1])
-        self._keep([pool.names[k] for k in places], [fitted[k] for k in places])
+        fitted = [fitted[k] for k in places]
+        self._learn(P, rows, self._seeds(len(pool))[-1], fitted)
+        self._keep([pool.names[k] for k in places], fitted, [P.dtype] * len(fitted))
         self.pool_ = pool if self._says_labels else self.pool_
         return self
 

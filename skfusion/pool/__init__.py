@@ -8,8 +8,15 @@ what is below. A new way to make a pool is a class method in `_sources` on a fun
 """
 
 from skfusion.checkpoints.format import PoolFormatError
+from skfusion.pool._about import About as About
+from skfusion.pool._about import about as about
+from skfusion.pool._about import groups as groups
+from skfusion.pool._about import letter as letter
+from skfusion.pool._contents import Contents as Contents
+from skfusion.pool._contents import contents as contents
 from skfusion.pool._member import Deferred as Deferred
 from skfusion.pool._member import Member
+from skfusion.pool._merge_folders import merge_folders
 from skfusion.pool._pool import MOST_BY_CHANCE as MOST_BY_CHANCE
 from skfusion.pool._pool import LeakageWarning, ModelPool
 from skfusion.pool._subspaces import load_subspace, save_subspace
@@ -24,5 +31,6 @@ __all__ = [
     "PoolFormatError",
     "Store",
     "load_subspace",
+    "merge_folders",
     "save_subspace",
 ]

@@ -12,6 +12,7 @@ import numpy as np
 from skfusion import state as states_of
 from skfusion._numbers import to_numpy, to_torch
 from skfusion._rows import Inputs, Rows
+from skfusion.pool._member_html import ShownAsHtml
 from skfusion.state import State
 
 
@@ -32,7 +33,7 @@ _MAY_BE_DEFERRED = "state", "rows", "predictions", "estimator"
 _FIELDS = "name", "state", "score", "meta", "rows", "net", "predictions", "estimator"
 
 
-class Member:
+class Member(ShownAsHtml):
     """One trained network, or another fitted estimator, and what is known about it.
 
     Parameters

@@ -18,6 +18,7 @@ from skfusion.pool._groups import PoolParts
 from skfusion.pool._member import Deferred, Member
 from skfusion.pool._sources import PoolSources
 from skfusion.pool._trials import PoolTrials
+from skfusion.pool._views import PoolViews
 from skfusion.pool.stores import write_pool
 from skfusion.state import State
 
@@ -29,7 +30,7 @@ class LeakageWarning(UserWarning):
     """Members are chosen or scored on rows that they were trained on."""
 
 
-class ModelPool(PoolSources, PoolTrials, PoolParts, Sequence[Member]):
+class ModelPool(PoolSources, PoolTrials, PoolParts, PoolViews, Sequence[Member]):
     """An immutable sequence of members, kept between training them and fusing them.
 
     A pool stands wherever a collector stands, ``SoupClassifier(net, collect=pool)``, and then nothing is trained. A

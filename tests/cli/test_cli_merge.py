@@ -17,7 +17,8 @@ from typer.testing import CliRunner
 
 from skfusion.checkpoints import read_checkpoint
 from skfusion.cli import app
-from skfusion.cli._merge import METHODS, _size, merge, merger_of
+from skfusion.cli._console import in_bytes
+from skfusion.cli._merge import METHODS, merge, merger_of
 from skfusion.merge import DARE, TIES, LinearMerger, Merger, Slerp, TaskArithmetic, TensorMerger, Uniform
 from skfusion.pool import Member, ModelPool
 from skfusion.testing import discover
@@ -113,7 +114,7 @@ def test_a_dry_run_shows_the_plan_and_writes_nothing(files, tmp_path):
     ],
 )
 def test_sizes_have_the_unit_that_fits(n_bytes, text):
-    assert _size(n_bytes) == text
+    assert in_bytes(n_bytes) == text
 
 
 def test_one_tensor_is_told_as_one(tmp_path):

@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from skfusion.cli import _compare, app
-from skfusion.cli._json import plain
+from skfusion.cli._plain import plain
 from skfusion.estimators.recipes import _portfolio
 
 QUICK = ["compare", "--cv", "2", "--members", "2", "--epochs", "1", "--no-baselines"]

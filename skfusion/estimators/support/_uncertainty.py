@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 from skfusion import nets
 from skfusion._rows import unlabelled
 from skfusion.combine import Average, Combiner, from_logs
+from skfusion.estimators.support._asked import Ask, asking, n_rows
 from skfusion.estimators.support._conformal import Conformal
 from skfusion.estimators.support._predictors import on_devices, runners_of
 from skfusion.nets import Predictors, Runner
@@ -148,10 +149,25 @@ class ManyStates(Uncertain):
 
     def _predict(self, X: Any) -> np.ndarray:
         combine = self._combiner()
+        if combine.lazy:
+            return combine.drive(self._asking(X), len(self.members_), n_rows(X))
         if combine.by_logs and (logs := self._predict_logs(X)) is not None:
             return from_logs(logs, self._task).astype(self._runner.dtype)
         P = self._member_predictions(X)
         return combine(P).astype(P.dtype, copy=False)
 
+    def _asking(self, X: Any, predictor: Any = None) -> Ask:
+        """Return what asks a member, of the fitted ones or of another predictor, for some rows."""
+        if predictor is None:
+            predictor = self._runner = getattr(self, "_runner", None) or self._made_again(X)
+        dtype = getattr(predictor, "dtype", np.float64)  # members of any kind may have different ones
+
+        def predict(k: int, some: Any) -> np.ndarray:
+            return self._outputs.predictions(predictor.predict(some, which=[k])[0].astype(dtype, copy=False))
+
+        return asking(predict, X)
+
     def _predict_logs(self, X: Any) -> np.ndarray | None:
+        if self._combiner().lazy:  # which has no logarithms, and asks for fewer predictions than all
+            return None
         return self._combiner().of_logs(self._member_predictions(X, logs=True), self._task)

@@ -202,8 +202,15 @@ class Predictors:
         self._parts = [
             BatchedPredictor(runners[members[0]], [states[k] for k in members]) for members in groups.values()
         ]
+        self._members = [*zip(runners, states, strict=True)]
 
-    def predict(self, X: Inputs, logs: bool = False) -> np.ndarray:
-        """Return the predictions of all states; see :meth:`BatchedPredictor.predict`."""
+    def predict(self, X: Inputs, logs: bool = False, which: Sequence[int] | None = None) -> np.ndarray:
+        """Return the predictions of all states, or of those at some positions; see :meth:`BatchedPredictor.predict`."""
+        if which is not None:
+            return np.stack([self._of_one(k, X, logs) for k in which]).astype(self.dtype, copy=False)
         predictions = [part.predict(X, logs) for part in self._parts]
         return predictions[0] if len(predictions) == 1 else np.concatenate(predictions)[self._order]
+
+    def _of_one(self, k: int, X: Inputs, logs: bool) -> np.ndarray:
+        runner, state = self._members[k]
+        return runner.read(runner.outputs([state], list(runner.chunks(X)))[0], logs)

@@ -1,0 +1,51 @@
+"""What a safetensors file holds, by its header alone: no tensor is read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any
+
+from skfusion.checkpoints.format._safetensors import DTYPES
+
+LONGEST = 100_000_000
+"""Bytes that a header may have, as safetensors has it."""
+
+_NAMES = {code: str(dtype).removeprefix("torch.") for dtype, code in DTYPES.items()}
+
+
+@dataclass(frozen=True)
+class Described:
+    """The shape of a tensor, and its dtype by the name that torch has for it."""
+
+    shape: tuple[int, ...]
+    dtype: str
+
+    @property
+    def n_numbers(self) -> int:
+        """How many numbers it has."""
+        return prod(self.shape)
+
+
+def described(path: Path) -> dict[str, Described]:
+    """Return what the tensors in a safetensors file are, by name; raise ``ValueError`` where it has no such header."""
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        if not 2 <= length <= min(LONGEST, path.stat().st_size - 8):
+            raise ValueError(f"{path} is damaged: it begins with no header.")
+        text = file.read(length)
+    try:
+        header = json.loads(text)
+        return {name: _tensor(about) for name, about in header.items() if name != "__metadata__"}
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise ValueError(f"{path} is damaged: its header cannot be read.") from error
+
+
+def _tensor(about: Mapping[str, Any]) -> Described:
+    shape, dtype = about["shape"], about["dtype"]
+    if not isinstance(dtype, str) or not all(type(n) is int and n >= 0 for n in shape):
+        raise ValueError(f"{about!r:.80} is no tensor")
+    return Described(tuple(shape), _NAMES.get(dtype, dtype))

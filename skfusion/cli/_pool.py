@@ -1,0 +1,201 @@
+"""The commands ``skfusion pool ls``, ``show``, ``verify``, ``rm`` and ``merge``: pools on disk."""
+
+from __future__ import annotations
+
+import json
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
+
+from skfusion.cli._console import fail, message_of, progress, warn
+from skfusion.cli._help import Command, Group
+from skfusion.cli._plain import plain
+from skfusion.cli._pool_tables import listed, print_listing, print_member, printable, record
+from skfusion.pool import Contents, DirectoryStore, contents, merge_folders
+
+FOLDER = Annotated[Path, typer.Argument(metavar="FOLDER", help="The folder of a pool.", show_default=False)]
+JSON = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, to the standard output.")]
+BAR = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+
+pool = typer.Typer(
+    cls=Group, no_args_is_help=True, help="Look into pools on disk, check, change and merge them.", add_completion=False
+)
+
+
+@contextmanager
+def _one_line_errors() -> Iterator[None]:
+    """End the command with a line on the standard error where the pool or an argument is wrong."""
+    try:
+        yield
+    except (ValueError, TypeError, KeyError) as error:
+        fail(str(error.args[0]) if isinstance(error, KeyError) else message_of(error), 2)
+    except OSError as error:
+        fail(message_of(error), 2 if isinstance(error, FileNotFoundError | NotADirectoryError) else 1)
+
+
+def _print_json(value: Any) -> None:
+    typer.echo(json.dumps(plain(value), indent=2, allow_nan=False, ensure_ascii=False))
+
+
+@pool.command("ls", cls=Command)
+def ls(folder: FOLDER, as_json: JSON = False) -> None:
+    """List the members of a pool: scores, sizes, architectures and where they are from.
+
+    Members of one architecture have tensors of the same names, shapes and dtypes. No weights are read.
+    """
+    with _one_line_errors():
+        found = contents(folder)
+    if as_json:
+        _print_json(listed(found))
+        return
+    print_listing(Console(), found)
+
+
+@pool.command("show", cls=Command)
+def show(
+    folder: FOLDER,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The name of the member.", show_default=False)],
+    as_json: JSON = False,
+) -> None:
+    """Show all that is known of a member: settings, tensors, files, where it is from. No weights are read."""
+    with _one_line_errors():
+        found = contents(folder)
+        member = found.members[_place(found, name)]
+    if as_json:
+        _print_json(record(found, member))
+        return
+    print_member(Console(), found, member)
+
+
+@pool.command("verify", cls=Command)
+def verify(folder: FOLDER, as_json: JSON = False) -> None:
+    """Read all files of a pool and check their hashes.
+
+    Files that are damaged, missing or left over are named, and the exit code is 1 where one of the first two is.
+    """
+    with _one_line_errors():
+        found = contents(folder)
+        n_files = len({name for m in found.members for name in (m.files or {}).values()}) + (found.base is not None)
+        faults = {}
+        with progress(BAR) as update:
+            for k, (name, fault) in enumerate(found.faults(), 1):
+                update("Checking", k, n_files)
+                if fault is not None:
+                    faults[name] = fault
+    if as_json:
+        left = [*found.left_over]
+        result = {"path": str(folder), "n_files": n_files, "faults": faults, "left_over": left, "torn": found.torn}
+        _print_json({**result, "sound": not faults})
+    else:
+        _say_faults(Console(), found, faults, n_files)
+    if faults:
+        raise typer.Exit(1)
+
+
+def _say_faults(console: Console, found: Contents, faults: dict[str, str], n_files: int) -> None:
+    def say(text: str) -> None:
+        console.print(text, highlight=False, soft_wrap=True)
+
+    for name, fault in faults.items():
+        say(f"[bold red]{escape(name)}[/] is {escape(printable(fault))}.")
+    for name in found.left_over:
+        say(f"[yellow]{escape(name)}[/] is left over: no member has it. It may be removed where no process is writing.")
+    if found.torn:
+        say("[yellow]Note:[/] the journal ends in half a line: a writer was cut off, and its member is not there.")
+    files = "1 file" if n_files == 1 else f"{n_files} files"
+    if faults:
+        say(f"{len(faults)} of {files} are damaged or missing. Restore them from a backup; other members can be read.")
+    else:
+        say(f"{files} of {len(found.members)} members are as they were written.")
+
+
+@pool.command("rm", cls=Command)
+def rm(
+    folder: FOLDER,
+    names: Annotated[
+        list[str], typer.Argument(metavar="NAME", help="Members, also patterns such as 'seed-*'.", show_default=False)
+    ],
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Remove members from a pool, with the files that no other member needs."""
+    with _one_line_errors():
+        chosen = _matching(contents(folder), names)
+    console, some = Console(), "1 member" if len(chosen) == 1 else f"{len(chosen)} members"
+    shown = ", ".join(map(printable, chosen[:5])) + (", ..." if len(chosen) > 5 else "")
+    if not yes:
+        if not asking():
+            fail(f"This would remove {some} ({shown}), and there is no terminal to ask. Give --yes.", 2)
+        if not typer.confirm(f"Remove {some} ({shown})?"):
+            console.print("Nothing is removed.")
+            raise typer.Exit(1)
+    with _one_line_errors():
+        store = DirectoryStore(folder)
+        for name in chosen:
+            store.delete(name)
+    console.print(escape(f"Removed {some}: {shown}."), highlight=False, soft_wrap=True)
+
+
+@pool.command("merge", cls=Command)
+def merge(
+    folders: Annotated[list[Path], typer.Argument(metavar="FOLDER", help="Folders of pools.", show_default=False)],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="A new folder, or that of a pool to add to.", show_default=False)
+    ],
+    prefix: Annotated[
+        bool, typer.Option("--prefix", help="Call another member of a name that is taken after its folder.")
+    ] = False,
+    as_json: JSON = False,
+) -> None:
+    """Make one pool of the members of several, as where each worker has written into its own folder.
+
+    The same member in several folders is written once. The folders that are read are left as they are.
+    """
+    with _one_line_errors(), warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        written = merge_folders(folders, out, prefix=prefix)
+    for message in dict.fromkeys(str(w.message) for w in caught):
+        warn(message)
+    if as_json:
+        _print_json({"path": str(out), "written": written})
+        return
+    members = "1 member" if len(written) == 1 else f"{len(written)} members"
+    Console().print(escape(f"Wrote {members} to {out}."), highlight=False, soft_wrap=True)
+
+
+def asking() -> bool:
+    """Return whether there is somebody to ask."""
+    return sys.stdin.isatty()
+
+
+def _place(found: Contents, name: str) -> int:
+    """Return the position of a member; raise where there is none of this name."""
+    names = [m.name for m in found.members]
+    if name not in names:
+        raise ValueError(f"There is no member {printable(name)} in {found.path}. {_some(names)}")
+    return names.index(name)
+
+
+def _matching(found: Contents, patterns: Sequence[str]) -> list[str]:
+    """Return the names of members that have a name, or match a pattern, in their order; raise where none does."""
+    names = [m.name for m in found.members]
+    chosen: set[str] = set()
+    for pattern in patterns:
+        matched = {pattern} if pattern in names else {name for name in names if fnmatchcase(name, pattern)}
+        if not matched:
+            raise ValueError(f"No member of {found.path} is called {printable(pattern)}. {_some(names)}")
+        chosen |= matched
+    return [name for name in names if name in chosen]
+
+
+def _some(names: Sequence[str]) -> str:
+    shown = ", ".join(map(printable, names[:5])) + (", ..." if len(names) > 5 else "")
+    return f"There are {shown}." if names else "It has no members."
