@@ -10,6 +10,7 @@ connectors return. The room may import `checkpoints` and what is below. A new wa
 from skfusion.checkpoints.format import PoolFormatError
 from skfusion.pool._member import Deferred as Deferred
 from skfusion.pool._member import Member
+from skfusion.pool._merge_folders import merge_folders
 from skfusion.pool._pool import MOST_BY_CHANCE as MOST_BY_CHANCE
 from skfusion.pool._pool import LeakageWarning, ModelPool
 from skfusion.pool._subspaces import load_subspace, save_subspace
@@ -24,5 +25,6 @@ __all__ = [
     "PoolFormatError",
     "Store",
     "load_subspace",
+    "merge_folders",
     "save_subspace",
 ]
