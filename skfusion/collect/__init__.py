@@ -10,6 +10,7 @@ and export it here; the common checks find it.
 
 from skfusion.collect._base import Collector
 from skfusion.collect._boosting import Boosting
+from skfusion.collect._kept import Kept
 from skfusion.collect._train_runs import train
 from skfusion.collect.fine_tuning._fine_tunes import FineTunes
 from skfusion.collect.fine_tuning._tangent_fine_tunes import TangentFineTunes
@@ -43,6 +44,7 @@ __all__ = [
     "FastGeometric",
     "FineTunes",
     "Hyper",
+    "Kept",
     "MultiSWAG",
     "PAPAAll",
     "PowerSnapshots",

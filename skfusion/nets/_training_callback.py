@@ -57,10 +57,13 @@ class Recorder(ABC):
         Whether it asks for the states after single steps, too.
     changes_weights : bool
         Whether it changes the weights of the run after each step, by :meth:`change_weights`.
+    net : skorch net or None
+        What the members run in, where that is another net than the run's; each of them carries it.
     """
 
     by_step: bool = False
     changes_weights: bool = False
+    net: Any = None
 
     def change_weights(self, n_steps: int, net: Any) -> None:  # noqa: B027  most leave the run as it is
         """Change the trained parameters in place, after an optimiser step and before its state is seen.

@@ -6,7 +6,7 @@ uses them, and so do the stores of pools, which stand above. This room may impor
 kind of content is a new file here, with the check of what is read beside the writer.
 """
 
-from skfusion.checkpoints.format._index import LOCK, PENDING, TEMPORARY, Index, consistently
+from skfusion.checkpoints.format._index import LOCK, PENDING, RUNS, TEMPORARY, Index, consistently
 from skfusion.checkpoints.format._index_format import (
     DATA_FILE,
     INDEX,
