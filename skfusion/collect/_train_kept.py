@@ -53,9 +53,10 @@ def train_kept(
     trained: dict[str, Outcome] = {}
     waiting = _trained(folder, train_chunk, keys, net, rows, runs, missing, vectorize, max_bytes, n_jobs, progress)
     for run in runs:
-        if run in missing:
+        if run.name in failed and failed[run.name] is None:
             while run.name not in trained:
-                outcomes, reason = next(waiting)
+                with _to_be_continued(folder, keys):
+                    outcomes, reason = next(waiting)
                 trained.update(outcomes)
                 yield [], reason
             names, members, failure = trained.pop(run.name)
@@ -153,6 +154,19 @@ def _keep_elsewhere(
         return {run.name: (complete[keys[run.name]], [], None) for run in runs}, None
     with of_runs(runs):
         return _keep_chunk(folder, train_chunk, keys, net, rows, runs, vectorized, None)
+
+
+@contextmanager
+def _to_be_continued(folder: RunFolder, keys: dict[str, str]) -> Iterator[None]:
+    """Add to an error, such as that of a worker that has died, what is kept."""
+    try:
+        yield
+    except Exception as error:
+        n_kept = len(folder.complete().keys() & {*keys.values()})
+        error.add_note(
+            f"{n_kept} of {len(keys)} runs are kept in {folder.path}: the same call continues with the rest."
+        )
+        raise
 
 
 @contextmanager

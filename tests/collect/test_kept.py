@@ -436,7 +436,8 @@ def test_an_error_in_a_worker_names_the_member(tmp_path):
     for collector in (hyper, Kept(hyper, tmp_path / "pool")):
         with pytest.raises(ValueError, match="Invalid learning rate") as error:
             collected(collector, n_jobs=2)
-        assert "in a worker, in the training of 'hyper-" in " ".join(error.value.__notes__)
+        assert "in a worker, in the training of 'hyper-" in error.value.__notes__[0]
+    assert "of 2 runs are kept in" in error.value.__notes__[1]
 
 
 def test_a_task_that_is_started_again_trains_nothing(tmp_path, monkeypatch):
