@@ -6,8 +6,8 @@ import signal
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 from joblib import parallel_config
+from members_of import assert_same, collected
 from sklearn.base import clone
 from sklearn.datasets import load_iris
 
@@ -24,6 +24,7 @@ from skfusion.tuning import FusionSearch  # noqa: E402
 
 X, y = load_iris(return_X_y=True)
 NET = mlp_classifier(max_epochs=2, module__hidden=(4,))
+SLOW = problems.sized_net(max_epochs=40)
 
 
 @pytest.fixture(scope="module")
@@ -46,24 +47,12 @@ def pids_of(cluster):
     return [worker.pid for worker in cluster.workers.values()]
 
 
-def collected(collector, progress=None, **params):
-    return collector(problems.sized_net(**params), problems.rows(), np.random.RandomState(0), progress=progress)
-
-
-def assert_same(pool, other):
-    assert pool.names == other.names
-    for one, two in zip(pool, other, strict=True):
-        for key, tensor in one.state.items():
-            torch.testing.assert_close(tensor, two.state[key], rtol=0, atol=1e-6)
-        assert one.rows.tolist() == two.rows.tolist()
-
-
 @pytest.mark.parametrize("collector", [Seeds(3, vectorize=False), Bootstrap(8)], ids=repr)
 def test_members_are_those_of_one_process(collector, on_dask, tmp_path):
     with parallel_config(backend="sequential"):
         local = collected(collector)
-    assert_same(collected(collector), local)
-    assert_same(collected(Kept(collector, tmp_path / "pool")), local)
+    assert_same(collected(collector), local, atol=1e-6)
+    assert_same(collected(Kept(collector, tmp_path / "pool")), local, atol=1e-6)
     assert len(DirectoryStore(tmp_path / "pool").names()) == len(local)
     assert not [*(tmp_path / "pool" / ".runs").glob("data-*")]
 
@@ -85,10 +74,10 @@ class Killing(Progress):
 def test_a_worker_that_dies_is_replaced(kept, on_dask, tmp_path):
     seeds = Seeds(6, vectorize=False)
     with parallel_config(backend="sequential"):
-        local = collected(seeds, max_epochs=40)
+        local = collected(seeds, net=SLOW)
     killing = Killing(on_dask)
-    pool = collected(Kept(seeds, tmp_path / "pool") if kept else seeds, killing, max_epochs=40)
-    assert_same(pool, local)
+    pool = collected(Kept(seeds, tmp_path / "pool") if kept else seeds, progress=killing, net=SLOW)
+    assert_same(pool, local, atol=1e-6)
     assert killing.killed not in pids_of(on_dask)
 
 

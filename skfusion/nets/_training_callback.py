@@ -177,10 +177,7 @@ class Watch(Callback):
     """Sets learning rates, checks the loss, lets the recorder see each epoch or step, and asks whether to go on."""
 
     def __init__(
-        self,
-        schedule: Schedule | None = None,
-        recorder: Recorder | None = None,
-        on_epoch: EpochHook | None = None,
+        self, schedule: Schedule | None = None, recorder: Recorder | None = None, on_epoch: EpochHook | None = None
     ):
         self.schedule, self.recorder, self.on_epoch = schedule, recorder, on_epoch
         self.records_steps = recorder is not None and (recorder.by_step or recorder.changes_weights)
