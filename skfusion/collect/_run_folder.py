@@ -59,6 +59,7 @@ class RunFolder:
                 "as its attribute net."
             )
         names = []
+        self.store.names()  # what others have added is read here, and not while the folder is locked
         for i, member in enumerate(members, 1):
             place = f"-{i}of{len(members)}" if len(members) > 1 else ""
             names.append(f"{member.name}@{key}{place}")
