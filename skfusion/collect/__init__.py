@@ -2,14 +2,17 @@
 
 A collector says which training runs there are (:meth:`Collector.runs`, a list of :class:`Run`). ``_train_runs`` trains
 them, and ``_recorders`` has what a run leaves behind, each as a :class:`Recorder`: checkpoints, the last or the best
-state, an average. ``independent`` has deep ensembles and bagging, ``trajectory`` SWA, snapshots and FGE,
-``fine_tuning`` what starts from one network, ``populations`` what trains in lock-step. This room may import ``nets``
+state, an average. ``_kept`` keeps members in a folder while they are trained, and continues what was killed: runs are
+known by ``_run_folder``, trained by ``_train_kept``, and their data travel by ``_by_path``. ``independent`` has deep
+ensembles and bagging, ``trajectory`` SWA, snapshots and FGE, ``fine_tuning`` what starts from one network,
+``populations`` what trains in lock-step. This room may import ``nets``
 and what is below it. To add a collector, write a subclass of :class:`Collector` with ``runs`` in a file of its folder,
 and export it here; the common checks find it.
 """
 
 from skfusion.collect._base import Collector
 from skfusion.collect._boosting import Boosting
+from skfusion.collect._kept import Kept
 from skfusion.collect._train_runs import train
 from skfusion.collect.fine_tuning._fine_tunes import FineTunes
 from skfusion.collect.fine_tuning._tangent_fine_tunes import TangentFineTunes
@@ -43,6 +46,7 @@ __all__ = [
     "FastGeometric",
     "FineTunes",
     "Hyper",
+    "Kept",
     "MultiSWAG",
     "PAPAAll",
     "PowerSnapshots",

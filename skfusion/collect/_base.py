@@ -13,6 +13,7 @@ from skfusion import nets
 from skfusion._component import Component
 from skfusion._rows import Inputs, Rows, Task
 from skfusion.collect._given_rows import n_outputs_of, rows_for
+from skfusion.collect._run_folder import RunFolder
 from skfusion.collect._train_runs import Progress, train
 from skfusion.nets import Run
 from skfusion.pool import ModelPool
@@ -31,6 +32,10 @@ class Collector(Component, ABC):
     """Memory for runs that are trained together."""
     has_common_start: ClassVar[bool] = False
     """Whether all runs start from one state."""
+    run_folder: RunFolder | None = None
+    """Where members of runs are kept, and read from if they are there; :class:`Kept` gives it to a copy."""
+    uses_run_folder: ClassVar[bool] = True
+    """Whether ``__call__`` trains by ``run_folder``; to be said anew by a class that has another ``__call__``."""
 
     @abstractmethod
     def runs(self, net: Any, rows: Rows, rng: np.random.RandomState) -> list[Run]:
@@ -68,7 +73,7 @@ class Collector(Component, ABC):
         runs = self.runs(net, rows, rng)
         if not runs:
             raise ValueError(f"{self!r} has no runs, and a pool needs at least one member: let runs() return some.")
-        options = {"vectorize": self.vectorize, "max_bytes": self.max_bytes}
+        options = {"vectorize": self.vectorize, "max_bytes": self.max_bytes, "folder": self.run_folder}
         return train(net, rows, runs, n_jobs=n_jobs, progress=progress, **options)
 
     def collect(

@@ -73,6 +73,8 @@ class Boosting(Collector):
     True
     """
 
+    uses_run_folder = True
+
     def __init__(self, n_members: int = 10, learning_rate: float = 1.0, resample: bool = False):
         self.n_members = n_members
         self.learning_rate = learning_rate
@@ -116,7 +118,7 @@ class Boosting(Collector):
                 elif (weight == weight[0]).all():
                     weighted = rows  # as plain training, also for nets whose rows cannot be weighted
                 try:
-                    pool = train(net, weighted, [run], progress=reported)
+                    pool = train(net, weighted, [run], progress=reported, folder=self.run_folder)
                 except DivergedError as error:
                     error.pool = ModelPool(members) if members else None
                     raise

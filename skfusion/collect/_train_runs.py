@@ -7,7 +7,7 @@ axis, in several processes, or one after another. A recorder sees each run, and 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from itertools import chain, pairwise
 from typing import Any
@@ -20,11 +20,14 @@ from torch import nn
 from skfusion import nets
 from skfusion._rows import Rows
 from skfusion._vectorized import NotVectorizableError
+from skfusion.collect._run_folder import RunFolder
+from skfusion.collect._train_kept import Result, of_runs, train_kept
 from skfusion.nets import DivergedError, EpochHook, Run, Watch
 from skfusion.pool import Member, ModelPool
 from skfusion.state import State, copy
 
-Result = tuple[list[Member], DivergedError | None]
+Chunks = Iterable[tuple[list[Result], str | None]]
+"""What becomes of some runs at a time, and why they were not vectorized although they should be."""
 
 
 class Progress:
@@ -55,10 +58,12 @@ def train(
     vectorize: nets.VectorizeChoice = False,
     max_bytes: int | None = None,
     population: nets.Population | None = None,
+    folder: RunFolder | None = None,
 ) -> ModelPool:
     """Train runs, and return their members; ``net`` is sized to the rows.
 
-    With a ``population`` all runs take their steps together, in this process, and it acts on their weights.
+    With a ``population`` all runs take their steps together, in this process, and it acts on their weights. With a
+    ``folder`` only runs are trained whose members are not there, and all are read from it.
 
     Raises DivergedError if a run diverged: all others are trained to their end and stand in the error's ``pool``. So do
     the members so far in that of a KeyboardInterrupt of the user.
@@ -74,9 +79,14 @@ def train(
 
     progress.start(len(runs))
     try:
-        plan = nets.plan(net, rows, runs, vectorize, max_bytes, effective_n_jobs(n_jobs))
-        plan = plan if population is None else _undivided(plan)
-        results = _results(net, rows, runs, plan, n_jobs, progress, population)
+        if folder is None:
+            plan = nets.plan(net, rows, runs, vectorize, max_bytes, effective_n_jobs(n_jobs))
+            plan = plan if population is None else _undivided(plan)
+            done = chain([([], plan.reason)], _trained(net, rows, runs, plan, n_jobs, progress, population))
+        else:
+            options = {"vectorize": vectorize, "max_bytes": max_bytes, "n_jobs": n_jobs, "progress": progress}
+            done = train_kept(folder, _train_chunk, net, rows, runs, **options)
+        results = _results(net, rows, done, population)
         for run, (kept, failure) in zip(runs, results, strict=False):
             members += (kept := completed(run, kept))
             failures += [failure] if failure else []
@@ -114,7 +124,7 @@ def _undivided(plan: nets.Plan) -> nets.Plan:
     return nets.Plan([n], plan.vectorized and len(plan.sizes) == 1, reason)
 
 
-def _results(
+def _trained(
     net: Any,
     rows: Rows,
     runs: Sequence[Run],
@@ -122,18 +132,21 @@ def _results(
     n_jobs: int | None,
     progress: Progress,
     population: nets.Population | None,
-) -> Iterator[Result]:
-    """Iterate over what becomes of each run, in the order of the runs."""
+) -> Chunks:
+    """Iterate over what becomes of runs, in their order."""
     chunks = [runs[a:b] for a, b in pairwise(np.cumsum([0, *plan.sizes]))]
     if effective_n_jobs(n_jobs) > 1 and len(chunks) > 1:
-        jobs = [delayed(_train_chunk)(net, rows, chunk, plan.vectorized, Progress()) for chunk in chunks]
-        done = nets.in_order(jobs, plan.n_jobs or n_jobs)
-    else:
-        given = () if population is None else (population,)
-        done = (_train_chunk(net, rows, chunk, plan.vectorized, progress, *given) for chunk in chunks)
+        jobs = [delayed(_train_elsewhere)(net, rows, chunk, plan.vectorized) for chunk in chunks]
+        return nets.in_order(jobs, plan.n_jobs or n_jobs)
+    given = () if population is None else (population,)
+    return (_train_chunk(net, rows, chunk, plan.vectorized, progress, *given) for chunk in chunks)
+
+
+def _results(net: Any, rows: Rows, done: Chunks, population: nets.Population | None) -> Iterator[Result]:
+    """Iterate over what becomes of each run, in the order of the runs; warn once where they were not vectorized."""
     how = "one after another" if population is None else "in turn, a step each,"
     reported = set()
-    for results, reason in chain([([], plan.reason)], done):
+    for results, reason in done:
         if reason and reason not in reported:
             warnings.warn(nets.why_not_vectorized(reason, net, rows, how), stacklevel=2)
         reported.add(reason)
@@ -213,6 +226,12 @@ def _train_chunk(
             fitted = nets.fit_in_turn(net, rows, runs, [t.watch for t in trainings], *population)
             return [t.result(one) for t, one in zip(trainings, fitted, strict=True)], reason
         return [t.result(_train_alone(t.run.net or net, rows, t.run, t.watch)) for t in trainings], reason
+
+
+def _train_elsewhere(net: Any, rows: Rows, runs: Sequence[Run], vectorized: bool) -> tuple[list[Result], str | None]:
+    """Train some runs in a worker, whose errors say of which runs they are."""
+    with of_runs(runs):
+        return _train_chunk(net, rows, runs, vectorized, Progress())
 
 
 def _train_alone(net: Any, rows: Rows, run: Run, watch: Watch) -> Any:

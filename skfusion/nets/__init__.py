@@ -15,6 +15,7 @@ from skfusion.data import default_score
 from skfusion.nets._any_members import AnyMembers, on_devices, predict_members, runners_of, scaling_of
 from skfusion.nets._average_weights import AverageWeights
 from skfusion.nets._biases_without_effect import biases_without_effect, why_not_vectorized
+from skfusion.nets._fingerprint import NoKey, digest, fingerprint
 from skfusion.nets._fit_in_turn import fit_in_turn
 from skfusion.nets._for_clients import initial_state, sized_for_clients
 from skfusion.nets._interrupts import hand_over

@@ -57,10 +57,13 @@ class Recorder(ABC):
         Whether it asks for the states after single steps, too.
     changes_weights : bool
         Whether it changes the weights of the run after each step, by :meth:`change_weights`.
+    net : skorch net or None
+        What the members run in, where that is another net than the run's; each of them carries it.
     """
 
     by_step: bool = False
     changes_weights: bool = False
+    net: Any = None
 
     def change_weights(self, n_steps: int, net: Any) -> None:  # noqa: B027  most leave the run as it is
         """Change the trained parameters in place, after an optimiser step and before its state is seen.
@@ -174,10 +177,7 @@ class Watch(Callback):
     """Sets learning rates, checks the loss, lets the recorder see each epoch or step, and asks whether to go on."""
 
     def __init__(
-        self,
-        schedule: Schedule | None = None,
-        recorder: Recorder | None = None,
-        on_epoch: EpochHook | None = None,
+        self, schedule: Schedule | None = None, recorder: Recorder | None = None, on_epoch: EpochHook | None = None
     ):
         self.schedule, self.recorder, self.on_epoch = schedule, recorder, on_epoch
         self.records_steps = recorder is not None and (recorder.by_step or recorder.changes_weights)

@@ -261,14 +261,14 @@ def test_random_labels_give_chance_for_every_fusion():
 
 def test_what_a_process_sets_up_is_on_no_clock():
     """The hash of this library's files, with which keys of shared members begin, is made before the first of them."""
-    from skfusion.estimators.support import _cache
+    from skfusion.nets import _fingerprint
 
     _table.warm_up.cache_clear()
-    _cache._versions.cache_clear()
+    _fingerprint._versions.cache_clear()
     _table.warm_up("cpu")
     compare_fusions({"a": ROWS["uniform"]}, X, y, cv=2, random_state=0)
-    assert _cache._versions.cache_info().misses == 1
-    assert _cache._versions.cache_info().hits > 1
+    assert _fingerprint._versions.cache_info().misses == 1
+    assert _fingerprint._versions.cache_info().hits > 1
 
 
 def test_scikit_learn_is_set_up_before_the_clock_of_its_first_estimator():

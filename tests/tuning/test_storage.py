@@ -1,9 +1,12 @@
 """Searches whose study is kept in a storage."""
 
+import importlib.util
 import os
 import pickle
+import socket
 import subprocess
 import sys
+import time
 
 import numpy as np
 import optuna
@@ -83,12 +86,13 @@ def test_a_database_by_its_address(tmp_path):
     assert optuna.study.get_all_study_names(address) == ["mine"]
 
 
-def test_processes_share_a_study(tmp_path):
-    path = str(tmp_path / "journal.log")
+def shared_by_two_processes(opened, folder, n_trials=6):
+    """Return the study that two processes have run at once; ``opened`` has the code that makes their storage."""
+    here = folder / "here"
+    here.mkdir()
 
     def run():
-        from optuna.storages import JournalStorage
-        from optuna.storages.journal import JournalFileBackend
+        import optuna  # noqa: F401  which the code may use
 
         from skfusion import SoupClassifier
         from skfusion.collect import Seeds
@@ -98,15 +102,72 @@ def test_processes_share_a_study(tmp_path):
         def values(trial):
             return {"validation_fraction": trial.suggest_float("share", 0.1, 0.4)}
 
-        storage, soup = JournalStorage(JournalFileBackend(path)), SoupClassifier(collect=Seeds(1), merge=Uniform())
-        found = FusionSearch(soup, values, n_trials=6, cv=2, refit=False, random_state=0, storage=storage)
-        return found.fit(X, y).cv_results_
+        scope = {}
+        exec(opened, scope)
+        (here / str(os.getpid())).touch()
+        while len([*here.iterdir()]) < 2:  # so that they begin together
+            time.sleep(0.01)
+        soup = SoupClassifier(collect=Seeds(1), merge=Uniform())
+        options = {"n_trials": n_trials, "cv": 2, "refit": False, "random_state": 0, "storage": scope["storage"]}
+        FusionSearch(soup, values, **options).fit(X, y)
+        return os.getpid()
 
-    Parallel(n_jobs=2)(delayed(run)() for _ in range(2))
-    study = optuna.load_study(study_name="fusion-search", storage=journal(tmp_path))
+    pids = Parallel(n_jobs=2, timeout=120)(delayed(run)() for _ in range(2))
+    assert len({*pids, os.getpid()}) == 3
+    scope = {}
+    exec(opened, scope)
+    return optuna.load_study(study_name="fusion-search", storage=scope["storage"])
+
+
+JOURNAL = """
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+storage = JournalStorage(JournalFileBackend(PATH + "/journal.log"))
+"""
+DATABASE = """
+storage = "sqlite:///" + PATH + "/studies.db"
+"""
+
+
+@pytest.mark.parametrize("opened", [JOURNAL, DATABASE], ids=["journal", "database"])
+def test_processes_share_a_study(opened, tmp_path):
+    study = shared_by_two_processes(opened.replace("PATH", repr(str(tmp_path))), tmp_path)
     assert 6 <= len(study.trials) <= 7  # both may be at work when the sixth is done
     assert {t.state.name for t in study.trials} == {"COMPLETE"}
     assert len({t.params["share"] for t in study.trials}) == len(study.trials)
+    assert [t.number for t in study.trials] == [*range(len(study.trials))]
+
+
+SERVER = """
+import sys
+import optuna
+from optuna.storages import JournalStorage, run_grpc_proxy_server
+from optuna.storages.journal import JournalFileBackend
+run_grpc_proxy_server(JournalStorage(JournalFileBackend(sys.argv[1])), host="localhost", port=int(sys.argv[2]))
+"""
+PROXY = """
+import warnings
+from optuna.storages import GrpcStorageProxy
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # Optuna calls it experimental
+    storage = GrpcStorageProxy(host="localhost", port=PORT)
+    storage.wait_server_ready(timeout=60)
+"""
+
+
+@pytest.mark.skipif(importlib.util.find_spec("grpc") is None, reason="grpcio is not installed")
+def test_processes_share_a_study_through_a_server(tmp_path):
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = str(free.getsockname()[1])
+    with subprocess.Popen([sys.executable, "-c", SERVER, str(tmp_path / "journal.log"), port]) as server:
+        try:
+            study = shared_by_two_processes(PROXY.replace("PORT", port), tmp_path, n_trials=4)
+            assert 4 <= len(study.trials) <= 5
+            study._storage.close()
+        finally:
+            server.kill()
+    assert len(optuna.load_study(study_name="fusion-search", storage=journal(tmp_path)).trials) >= 4
 
 
 def test_a_net_has_the_same_mark_in_every_process():

@@ -7,7 +7,7 @@ kind of content is a new file here, with the check of what is read beside the wr
 """
 
 from skfusion.checkpoints.format._header import Described, described
-from skfusion.checkpoints.format._index import LOCK, PENDING, TEMPORARY, Index, check_foreign, consistently
+from skfusion.checkpoints.format._index import LOCK, PENDING, RUNS, TEMPORARY, Index, check_foreign, consistently
 from skfusion.checkpoints.format._index_format import (
     DATA_FILE,
     INDEX,

@@ -28,8 +28,10 @@ T = TypeVar("T")
 LOCK = ".pool.lock"
 PENDING = ".pool.pending"
 """Names of files that a writer adds or drops; there while it writes, and after a crash."""
+RUNS = ".runs"
+"""The folder of what else is known of the runs that members come from; it may be there before there is a member."""
 TEMPORARY = re.compile(r"\.writing-[0-9a-f]{16}")
-_OF_A_POOL = [DATA_FILE, JOURNAL, TEMPORARY, re.compile(f"{re.escape(LOCK)}|{re.escape(PENDING)}")]
+_OF_A_POOL = [DATA_FILE, JOURNAL, TEMPORARY, re.compile("|".join(map(re.escape, (LOCK, PENDING, RUNS))))]
 _HEAD = len(b'{"check": "", ') + 64
 
 

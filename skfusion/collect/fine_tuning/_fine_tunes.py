@@ -15,6 +15,7 @@ from skfusion._random import draw_seeds
 from skfusion._rows import Rows
 from skfusion.collect._base import Collector
 from skfusion.collect._in_turn import in_turn
+from skfusion.collect._run_folder import RunFolder
 from skfusion.collect._train_runs import Progress, train
 from skfusion.collect.fine_tuning._init import start_and_split
 from skfusion.nets import DivergedError, Run, VectorizeChoice
@@ -96,6 +97,7 @@ class FineTunes(Collector):
     vectorize: VectorizeChoice = "auto"
     max_bytes: int | None = None
     has_common_start = True
+    uses_run_folder = True
 
     @property
     def follows_results(self) -> bool:
@@ -119,7 +121,7 @@ class FineTunes(Collector):
         if not self.follows_results:
             return super().__call__(net, rows, rng, n_jobs=n_jobs, progress=progress)
         runs, seed = self._runs_and_seed(net, rows, rng)
-        return train_proposed(net, rows, runs, self.distributions.begin(seed), progress)
+        return train_proposed(net, rows, runs, self.distributions.begin(seed), progress, self.run_folder)
 
     def _runs_and_seed(self, net: Any, rows: Rows, rng: np.random.RandomState) -> tuple[list[Run], int]:
         """Return the runs, with settings where they are drawn at once, and the seed of the settings."""
@@ -180,7 +182,12 @@ def with_setting(run: Run, setting: dict[str, Any]) -> Run:
 
 
 def train_proposed(
-    net: Any, rows: Rows, runs: Sequence[Run], proposer: Proposer, progress: Progress | None
+    net: Any,
+    rows: Rows,
+    runs: Sequence[Run],
+    proposer: Proposer,
+    progress: Progress | None,
+    folder: RunFolder | None = None,
 ) -> ModelPool:
     """Return the members of runs whose settings are proposed one by one, each after the former ones are trained."""
     members: list[Member] = []
@@ -191,7 +198,7 @@ def train_proposed(
             setting = {name: plain(value) for name, value in proposer.ask().items()}
             check_names(net, setting)
             try:
-                pool = train(net, rows, [with_setting(run, setting)], progress=reported)
+                pool = train(net, rows, [with_setting(run, setting)], progress=reported, folder=folder)
             except DivergedError as error:
                 failures.append(error)
                 proposer.tell(setting, math.inf)

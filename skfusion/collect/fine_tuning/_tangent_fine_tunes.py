@@ -69,6 +69,7 @@ class TangentFineTunes(Collector):
     n_members: int = 8
     init: Any = None
     has_common_start = True
+    uses_run_folder = True
 
     def runs(self, net: Any, rows: Rows, rng: np.random.RandomState) -> list[Run]:
         """Return runs of the expansion at the start; see :meth:`Collector.runs`."""
@@ -79,6 +80,7 @@ class TangentFineTunes(Collector):
     def __call__(self, net: Any, rows: Rows, rng: np.random.RandomState, **options: Any) -> ModelPool:
         """Train the members; see :meth:`Collector.__call__`."""
         tangent, params, tunes = self._tangent(net, rows, rng)
+        tunes.run_folder = self.run_folder
         pool = tunes(clone(tangent).set_params(**params) if params else tangent, rows, rng, **options)
         return pool.replace([m.replace(net=tangent) for m in pool]) if params else pool
 

@@ -78,6 +78,8 @@ class Averages(Collector):
     [('average-0', 9), ('average-1', 9)]
     """
 
+    uses_run_folder = True
+
     def __init__(self, n_members: int = 5, burn_in: float = 0.5, average: Average | None = None):
         self.n_members = n_members
         self.burn_in = burn_in

@@ -7,12 +7,9 @@ is computed for one member alone, too. User callbacks may change what members mu
 from __future__ import annotations
 
 import random
-import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from skorch import callbacks as known
 from skorch.callbacks import Callback
@@ -33,6 +30,7 @@ from skfusion._vectorized import (
 )
 from skfusion.nets._tabular import CosineAnnealing
 from skfusion.nets._training_callback import Run, Watch
+from skfusion.nets.vectorized._draws import fast_and_without_draws, is_only_thread
 
 _NOT_OVERRIDDEN = (
     *("fit_loop", "run_single_epoch", "train_step", "train_step_single", "validation_step", "notify", "infer"),
@@ -163,12 +161,14 @@ def _compare(
     net, module = members[0].net, members[0].net.module_
     name = type(module).__name__
     of_module, of_criterion = attributes(module), members[0].criterion_attributes()
+    python_before = random.getstate()
     k, loss_alone, grads_alone, buffers_alone = _alone(vectorized, members, batch)
+    drawn_alone = random.getstate() != python_before
     if (changed := difference(of_module, attributes(module))) is not None:
         raise NotVectorizableError(f"{name} changes its attribute {changed!r} in its forward pass")
     if (changed := difference(of_criterion, members[0].criterion_attributes())) is not None:
         raise NotVectorizableError(f"the attribute {changed!r} of {type(net).__name__} changes with its loss")
-    with fast_and_without_draws(name):
+    with fast_and_without_draws(name, drawn_alone or is_only_thread()):
         loss, grad = compute()
     exact = vectorized.theta.dtype in (torch.float32, torch.float64)
     # A gradient is compared by its own size, or by a share of the largest one where it is rounding alone.
@@ -234,30 +234,6 @@ def _check_graph(loss: Tensor) -> None:
 
 def _size(t: Tensor) -> float:
     return float(t.detach().abs().max()) if t.numel() else 0.0
-
-
-@contextmanager
-def fast_and_without_draws(name: str) -> Iterator[None]:
-    """Raise where ``vmap`` has no fast kernel for a step, and where :func:`without_draws` raises."""
-    with warnings.catch_warnings(), without_draws(name):
-        warnings.filterwarnings("error", "There is a performance drop")
-        yield
-
-
-@contextmanager
-def without_draws(name: str) -> Iterator[None]:
-    """Raise where a forward pass has drawn from a global generator, which all members would share."""
-    before = _random_states()
-    yield
-    if _random_states() != before:
-        raise NotVectorizableError(f"{name} draws random numbers in its forward pass")
-
-
-def _random_states() -> tuple[Any, ...]:
-    """Return the states of the random generators that a forward pass might draw from."""
-    cuda = [torch.cuda.get_rng_state(i).tolist() for i in range(torch.cuda.device_count())]
-    _, key, *place = np.random.get_state()  # noqa: NPY002
-    return torch.get_rng_state().numpy().tobytes(), random.getstate(), key.tobytes(), place, cuda
 
 
 def check_same_setup(vectorized: VectorizedModules, members: Sequence[Any]) -> None:

@@ -27,15 +27,14 @@ from skfusion.nets._population import LockStep, Population
 from skfusion.nets._prepare import few_threads, seed_scope
 from skfusion.nets._tensor_loader import TensorLoader
 from skfusion.nets._training_callback import DivergedError, Run, Watch
+from skfusion.nets.vectorized._draws import fast_and_without_draws, without_draws
 from skfusion.nets.vectorized._equivalence import (
     check_first_batch,
     check_intact,
     check_params,
     check_same_setup,
-    fast_and_without_draws,
     hand_out,
     reason,
-    without_draws,
 )
 from skfusion.nets.vectorized._member import SharedRows, TrainingMember
 

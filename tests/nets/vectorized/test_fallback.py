@@ -1,6 +1,7 @@
 """What cannot be vectorized is named once, and trained one after another: the same members, bit for bit."""
 
 import random
+import threading
 import warnings
 from functools import partial
 
@@ -13,7 +14,10 @@ from skorch.callbacks import BatchScoring, Callback, Checkpoint, EpochScoring, F
 from torch import nn
 from torch.utils.data import DataLoader
 
+from skfusion._vectorized import NotVectorizableError
 from skfusion.collect import Seeds
+from skfusion.nets import seed_scope
+from skfusion.nets.vectorized._draws import without_draws
 
 R = nn.ReLU
 
@@ -196,6 +200,40 @@ def test_pythons_own_random_numbers_are_seen():
     with pytest.warns(UserWarning, match="Odd draws random numbers"):
         collect(Seeds(2, vectorize=True), net)
     random.setstate(state)
+
+
+@pytest.fixture
+def another_thread():
+    """A thread that waits, as those of a Dask worker; its event makes it draw one of Python's random numbers."""
+    draw, drawn = threading.Event(), threading.Event()
+
+    def run():
+        draw.wait()
+        random.random()
+        drawn.set()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+
+    def drawing():
+        draw.set()
+        drawn.wait()
+
+    yield drawing
+    drawing()
+    thread.join()
+
+
+def test_draws_of_another_thread_are_not_those_of_the_network(another_thread, untouched_rng):
+    with seed_scope(0), without_draws("net"):
+        another_thread()
+    with seed_scope(0), pytest.raises(NotVectorizableError, match="net draws random"), without_draws("net", True):
+        random.random()
+
+
+def test_pythons_own_random_numbers_are_seen_beside_another_thread(another_thread):
+    with seed_scope(0):
+        test_pythons_own_random_numbers_are_seen()
 
 
 def test_a_compiled_module():

@@ -11,8 +11,8 @@ from torch.nn import functional
 
 from skfusion import SoupClassifier
 from skfusion.collect import Collector, Seeds, Tasks
-from skfusion.estimators.support._cache import fingerprint as key
 from skfusion.merge import Uniform
+from skfusion.nets import fingerprint as key
 from skfusion.nets import mlp_classifier
 
 LIMIT = 0.0

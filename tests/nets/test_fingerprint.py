@@ -25,9 +25,8 @@ from torch.nn.utils import parametrize
 import skfusion
 from skfusion.collect import Seeds
 from skfusion.combine import Average
-from skfusion.estimators.support import _cache
-from skfusion.estimators.support._cache import NoKey
-from skfusion.estimators.support._cache import fingerprint as key
+from skfusion.nets import NoKey, _fingerprint
+from skfusion.nets import fingerprint as key
 
 
 def scaled(factor):
@@ -286,7 +285,7 @@ def test_fitted_parts_and_settings_of_the_process_matter(monkeypatch):
 
     assert key(fitted(1.0)) == key(fitted(1.0)) != key(fitted(2.0))
     before = key(Seeds(2))
-    monkeypatch.setattr(_cache, "_versions", lambda: ["of a later release"])
+    monkeypatch.setattr(_fingerprint, "_versions", lambda: ["of a later release"])
     assert key(Seeds(2)) != before
 
 
@@ -302,9 +301,7 @@ def test_cache_keys_are_the_same_in_every_process(tmp_path):
         "    def forward(self, x):\n"
         "        return SETS, LOG, NET, WEIGHTS, NUMBERS, re.sub, x in {'p', 'q', 'r'}, Net\n"
     )
-    code = (
-        "import own; from skfusion.estimators.support._cache import fingerprint; print(fingerprint(own.Net, own.Net()))"
-    )
+    code = "import own; from skfusion.nets import fingerprint; print(fingerprint(own.Net, own.Net()))"
     keys = {
         subprocess.run(
             [sys.executable, "-c", code],
@@ -319,12 +316,12 @@ def test_cache_keys_are_the_same_in_every_process(tmp_path):
 
 @pytest.mark.parametrize("file", ["nets/_train.py", "_rows.py", "estimators/_base.py"])
 def test_a_change_of_the_library_makes_other_keys(file, tmp_path, monkeypatch):
-    before = _cache._versions.__wrapped__()
+    before = _fingerprint._versions.__wrapped__()
     copy = shutil.copytree(
         Path(skfusion.__file__).parent, tmp_path / "skfusion", ignore=shutil.ignore_patterns("*.pyc")
     )
-    monkeypatch.setattr(_cache, "__file__", str(copy / "estimators" / "support" / "_cache.py"))
-    assert _cache._versions.__wrapped__() == before
+    monkeypatch.setattr(_fingerprint, "__file__", str(copy / "nets" / "_fingerprint.py"))
+    assert _fingerprint._versions.__wrapped__() == before
     with (copy / file).open("a") as edited:
         edited.write("# another line")
-    assert _cache._versions.__wrapped__() != before
+    assert _fingerprint._versions.__wrapped__() != before
