@@ -5,20 +5,21 @@ targets, weights and groups; ``_not_numbers`` says which inputs are text or date
 missing and what is infinite, and ``_class_weight`` what rows of a class count for in losses. ``_held_out`` holds rows
 out, ``_folds`` makes folds, ``_scores`` has scikit-learn's scorers as functions of predictions, ``_scorers`` and
 ``_calibration`` what these lack for probabilities, and ``_table_columns`` prepares tables of mixed columns,
-and ``_outputs`` has the predictions of fitted estimators of any library for all classes. All of them
-end in, or take, :class:`skfusion._rows.Rows`.
+``_outputs`` has the predictions of fitted estimators of any library for all classes, and ``_both_inputs`` what such
+estimators and networks are given of the same rows. All of them end in, or take, :class:`skfusion._rows.Rows`.
 
 This room imports scikit-learn and stands below ``nets``: what needs a network stands in ``estimators.support``. Other
 rooms import from here and not from its files; there is no ``__all__``, as users need none of it. To add something,
 write it into the file of its kind, and add it below.
 """
 
+from skfusion.data._both_inputs import BothInputs, for_estimator, for_networks
 from skfusion.data._calibration import brier_score, codes_and_columns, expected_calibration_error
 from skfusion.data._class_weight import class_weights
 from skfusion.data._folds import ALWAYS_SO, Original, crossfit_folds, folds
 from skfusion.data._held_out import Fold, held_positions, hold_out
 from skfusion.data._not_finite import check_columns_finite, check_targets_known
-from skfusion.data._outputs import outputs_of
+from skfusion.data._outputs import class_columns, outputs_of
 from skfusion.data._predictions import PredictsClasses, PredictsValues, logarithms
 from skfusion.data._scorers import get_scorer, scorer_named, scorer_names
 from skfusion.data._scores import (

@@ -11,25 +11,30 @@ from sklearn.pipeline import Pipeline
 from skfusion._rows import Task
 
 
-def outputs_of(fitted: Any, X: Any, task: Task, n_outputs: int, name: str | None = None) -> np.ndarray:
-    """Return a member's prediction, shape (n_samples, n_outputs): values, probabilities of class codes, or scores.
+def outputs_of(
+    fitted: Any, X: Any, task: Task, n_outputs: int, name: str | None = None, labels: np.ndarray | None = None
+) -> np.ndarray:
+    """Return a member's prediction, shape (n_samples, n_outputs): values, probabilities of classes, or scores.
 
-    A class that it was not fitted on gets probability 0, or the least score of the row: no score rules a class out, but
-    so it is never more likely than another one, and the columns keep their scale.
+    The columns are those of ``labels``, of which the member may know some, in any order; without them its ``classes_``
+    are codes, and these the columns. A class that it was not fitted on gets probability 0, or the least score of the
+    row: no score rules a class out, but so it is never more likely than another one, and the columns keep their scale.
     """
     who = type(fitted).__name__ if name is None else f"Member {name!r}"
     if task == "regression":
         values = np.asarray(fitted.predict(X))
-        return values.astype(np.result_type(values, np.float32), copy=False).reshape(-1, n_outputs)
+        values = values.astype(np.result_type(values, np.float32), copy=False)
+        return _of_outputs(values.reshape(len(values), -1), n_outputs, who)
     if task == "multilabel":
         if not hasattr(fitted, "predict_proba"):
-            return np.asarray(fitted.predict(X), np.float64)
+            return _of_outputs(np.asarray(fitted.predict(X), np.float64), n_outputs, who)
         proba = fitted.predict_proba(X)
         if not isinstance(proba, list):
-            return np.asarray(proba)
+            return _of_outputs(np.asarray(proba), n_outputs, who)
         known = getattr(fitted, "classes_", [(0, 1)] * len(proba))
-        return np.stack([_of_label(p, labels, who) for p, labels in zip(proba, known, strict=True)], axis=1)
-    codes = np.asarray(fitted.classes_, np.int64)
+        by_label = [_of_label(p, values, who) for p, values in zip(proba, known, strict=True)]
+        return _of_outputs(np.stack(by_label, axis=1), n_outputs, who)
+    codes = class_columns(fitted, labels, who)
     if hasattr(fitted, "predict_proba"):
         scores = np.asarray(fitted.predict_proba(X))
         if len(codes) == 1:  # of which histogram gradient boosting gives two columns
@@ -39,10 +44,41 @@ def outputs_of(fitted: Any, X: Any, task: Task, n_outputs: int, name: str | None
         scores = _decisions(fitted, X, len(codes), who)
         out = np.repeat(scores.min(axis=1, keepdims=True), n_outputs, axis=1)
     else:
-        scores = (np.asarray(fitted.predict(X))[:, None] == codes).astype(np.float64)
+        scores = (np.asarray(fitted.predict(X)).reshape(-1, 1) == np.asarray(fitted.classes_)).astype(np.float64)
         out = np.zeros((len(scores), n_outputs))
+    if scores.shape[1] != len(codes):
+        raise ValueError(f"{who} gives {scores.shape[1]} columns for its {len(codes)} classes_. Leave it out.")
     out[:, codes] = scores
     return out
+
+
+def class_columns(fitted: Any, labels: np.ndarray | None, who: str) -> np.ndarray:
+    """Return the column of each class of a member among ``labels``, or its classes themselves where they are codes.
+
+    Raises ``ValueError`` where it does not say its classes, or knows others.
+    """
+    known = getattr(fitted, "classes_", None)
+    if known is None or (isinstance(known, list) and any(np.ndim(k) for k in known)):
+        what = "has no classes_" if known is None else "was fitted on several labels a row"
+        raise ValueError(f"{who} {what}, so that it is not known of which class its columns are. Leave it out.")
+    if labels is None:
+        return np.asarray(known, np.int64)
+    places = {label: column for column, label in enumerate(np.asarray(labels).tolist())}
+    own = np.asarray(known).tolist()
+    if unknown := [label for label in own if label not in places]:
+        raise ValueError(
+            f"{who} predicts the classes {unknown[:5]}, which are not among those of the pool, {[*places][:20]}. "
+            "Leave it out, or fit it on rows of these classes."
+        )
+    return np.array([places[label] for label in own], np.int64)
+
+
+def _of_outputs(values: np.ndarray, n_outputs: int, who: str) -> np.ndarray:
+    """Return predictions of as many outputs as there are."""
+    if values.ndim != 2 or values.shape[1] != n_outputs:
+        found = values.shape[1] if values.ndim == 2 else values.shape[1:]
+        raise ValueError(f"{who} predicts {found} outputs, and there are {n_outputs}. Leave it out.")
+    return values
 
 
 def _of_label(p: np.ndarray, labels: Any, who: str) -> np.ndarray:

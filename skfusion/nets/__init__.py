@@ -1,16 +1,18 @@
 """The bridge to skorch: nets that are sized, trained, run and read. No other room imports skorch.
 
 ``_prepare`` fits a net to the data, ``_train`` runs skorch's loop, ``_runner`` computes predictions of any state, and
-``_judge`` is the objective of methods that ask for data. ``_average_weights`` is for trainings by skorch alone.
-``losses/`` has losses of weighted and soft targets, ``vectorized/`` the training and the prediction of many nets at
-once. This room may import what is below it: ``select``, ``pool``, the torch-only rooms and ``_vectorized``. The network
-that estimators use when they are given none, ``default_net``, stands in ``_tabular``.
+``_judge`` is the objective of methods that ask for data; ``_any_members`` predicts with networks and fitted estimators
+alike. ``_average_weights`` is for trainings by skorch alone. ``losses/`` has losses of weighted and soft targets,
+``vectorized/`` the training and the prediction of many nets at once. This room may import what is below it: ``select``,
+``pool``, the torch-only rooms and ``_vectorized``. The network that estimators use when they are given none,
+``default_net``, stands in ``_tabular``.
 
 The names in ``__all__`` are for users; the others are offered to the rooms above.
 """
 
 from skfusion._random import seed_scope
 from skfusion.data import default_score
+from skfusion.nets._any_members import AnyMembers, on_devices, predict_members, runners_of, scaling_of
 from skfusion.nets._average_weights import AverageWeights
 from skfusion.nets._biases_without_effect import biases_without_effect, why_not_vectorized
 from skfusion.nets._fit_in_turn import fit_in_turn

@@ -1,36 +1,17 @@
-"""The members of a pool, ready to predict, each in its net; and their out-of-fold predictions."""
+"""The out-of-fold predictions of members."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from skfusion._rows import Rows, Task, expansion
+from skfusion._rows import Rows, expansion
 from skfusion.data import ALWAYS_SO, folds
-from skfusion.nets import Predictors, Runner
-from skfusion.pool import Member
-from skfusion.state import State
-
-
-def runners_of(members: Iterable[Member], task: Task, rows: Rows, net: Any = None) -> list[Runner]:
-    """Return the runner of each member, one for each net; members that carry none run in ``net``."""
-    by_net: dict[int, Runner] = {}
-    runners = []
-    for member in members:
-        used = member.net or net
-        if id(used) not in by_net:
-            by_net[id(used)] = Runner(used, task, rows)
-        by_net[id(used)].place(member.state)  # raises where they do not fit
-        runners.append(by_net[id(used)])
-    return runners
-
-
-def on_devices(members: Iterable[Member], runners: Sequence[Runner]) -> list[State]:
-    """Return the states of the members, each where its runner computes."""
-    return [runner.on_device(member.state) for runner, member in zip(runners, members, strict=True)]
+from skfusion.nets import Predictors
+from skfusion.nets import on_devices as on_devices
+from skfusion.nets import runners_of as runners_of
 
 
 def predict_out_of_fold(fusion: Any, rows: Rows, seed: int, shared: Any) -> tuple[list[str], np.ndarray, Rows]:
