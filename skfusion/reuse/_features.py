@@ -8,33 +8,43 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from skfusion._rows import Inputs
+from skfusion._rows import Inputs, rows_at
 from skfusion.nets import Runner
 from skfusion.state import State
 
 
 def network_features(runner: Runner, state: State, X: Inputs) -> np.ndarray:
     """Return the input of the last layer that runs and has weights, flattened, shape (n_samples, n_features)."""
-    parts = []
-    for chunk in runner.chunks(X):
-        last: dict[str, Tensor] = {}
+    parts = [_last(runner, state, chunk)[1] for chunk in runner.chunks(X)]
+    return np.concatenate([part.reshape(len(part), -1).to(torch.float64).cpu().numpy() for part in parts])
 
-        def keep(_module: nn.Module, args: tuple[Any, ...], last: dict[str, Tensor] = last) -> None:
+
+def head_of(runner: Runner, state: State, X: Inputs) -> str:
+    """Return the name of the last layer that runs and has weights."""
+    return _last(runner, state, next(runner.chunks(rows_at(X, np.arange(2)))))[0]
+
+
+def _last(runner: Runner, state: State, chunk: Any) -> tuple[str, Tensor]:
+    """Return the name of the last layer that has weights, and its input."""
+    last: list[Any] = []
+
+    def keep(name: str) -> Any:
+        def hook(_module: nn.Module, args: tuple[Any, ...]) -> None:
             if args and isinstance(args[0], Tensor):
-                last["input"] = args[0]
+                last[:] = name, args[0]
 
-        layers = [m for m in runner.module.modules() if next(m.parameters(recurse=False), None) is not None]
-        handles = [layer.register_forward_pre_hook(keep) for layer in layers]
-        try:
-            runner.outputs([runner.on_device(state)], [chunk])
-        finally:
-            for handle in handles:
-                handle.remove()
-        if not last:
-            raise ValueError(f"{type(runner.module).__name__} has no layer with weights, and so no features before it.")
-        features = last["input"]
-        parts.append(features.reshape(len(features), -1).to(torch.float64).cpu().numpy())
-    return np.concatenate(parts)
+        return hook
+
+    layers = [(n, m) for n, m in runner.module.named_modules() if next(m.parameters(recurse=False), None) is not None]
+    handles = [layer.register_forward_pre_hook(keep(name)) for name, layer in layers]
+    try:
+        runner.outputs([runner.on_device(state)], [chunk])
+    finally:
+        for handle in handles:
+            handle.remove()
+    if not last:
+        raise ValueError(f"{type(runner.module).__name__} has no layer with weights, and so no features before it.")
+    return last[0], last[1]
 
 
 def estimator_features(estimator: Any, X: Any) -> np.ndarray:

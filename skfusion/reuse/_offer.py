@@ -10,6 +10,7 @@ import numpy as np
 from sklearn.base import is_classifier
 
 from skfusion._rows import Rows, Task
+from skfusion.data import for_estimator
 from skfusion.nets import Runner, with_columns_of
 from skfusion.pool import Member
 from skfusion.reuse._features import estimator_features, network_features
@@ -154,7 +155,8 @@ class Offer:
         return runner
 
     def _as_it_takes(self, X: Any) -> Any:
-        """Return inputs of more axes as flat rows, where the estimator was fitted on so many columns."""
+        """Return inputs with the estimator's names of columns, and flat where it was fitted on so many columns."""
+        X = for_estimator(self.member.estimator, X)
         shape = getattr(X, "shape", ())
         width = getattr(self.member.estimator, "n_features_in_", None)
         return np.asarray(X).reshape(shape[0], -1) if len(shape) > 2 and width == np.prod(shape[1:]) else X
