@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, overload
@@ -149,7 +150,7 @@ class ReusePool(Sequence[Offer]):
         Parameters
         ----------
         model : Member, fitted skorch net or fitted estimator
-            The model.
+            The model; the pool keeps a copy of a net or estimator.
         X : array-like of shape (n_samples, ...), optional
             Its training inputs, of which the specification is made; they are not kept.
         spec : Specification, optional
@@ -293,4 +294,4 @@ def _member_of(model: Any, name: str) -> tuple[Member, Any]:
         return pool[0], pool.classes
     if isinstance(model, type) or not hasattr(model, "predict"):
         raise TypeError(f"A model is a Member, a fitted skorch net or a fitted estimator with predict; got {model!r}.")
-    return Member(name, estimator=model), getattr(model, "classes_", None)
+    return Member(name, estimator=copy.deepcopy(model)), getattr(model, "classes_", None)  # it may be fitted again

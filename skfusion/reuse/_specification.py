@@ -227,7 +227,9 @@ def embedded(X: Any, transform: Any = None) -> np.ndarray:
     array = np.asarray(X.toarray() if issparse(X) else X)
     if array.ndim < 2:
         raise ValueError(f"X must have an axis of rows and at least one more; got the shape {array.shape}.")
-    flat: np.ndarray = check_array(array.reshape(len(array), int(np.prod(array.shape[1:]))), dtype=np.float64, input_name="X")
+    flat: np.ndarray = check_array(
+        array.reshape(len(array), int(np.prod(array.shape[1:]))), dtype=np.float64, input_name="X"
+    )
     return flat
 
 

@@ -11,7 +11,7 @@ from skfusion.reuse import MixtureMMD, Reuser
 from skfusion.testing import _reuse_problems as problems
 
 
-def check_probabilities_sum_to_one(reuser: Reuser) -> None:
+def check_reused_probabilities_sum_to_one(reuser: Reuser) -> None:
     """Predictions have a column for each class, are not negative, and have the sum one."""
     P = problems.reused(reuser, problems.found(MixtureMMD()))
     X, _ = problems.task()

@@ -33,7 +33,9 @@ def test_each_choice_is_the_best_one(spec):
     for t in range(12):
         values = []
         for x in spec.points_:
-            mean = sum(w * np.exp(-0.1 * ((x - z) ** 2).sum()) for w, z in zip(spec.weights_, spec.points_))
+            mean = sum(
+                w * np.exp(-0.1 * ((x - z) ** 2).sum()) for w, z in zip(spec.weights_, spec.points_, strict=True)
+            )
             values.append((t + 1) * mean - sum(np.exp(-0.1 * ((x - s) ** 2).sum()) for s in chosen))
         chosen.append(spec.points_[int(np.argmax(values))])
     assert np.array_equal(herd(spec, 12), np.array(chosen))

@@ -33,10 +33,14 @@ def pool():
 
 
 def test_models_of_several_kinds_have_labels_of_their_own(pool):
-    assert pool.names == ["linear", "net"] and len(pool) == 2
-    assert pool["linear"].labels == (0, 1, 2, 3, 4) and pool["net"].labels == (5, 6, 7, 8, 9)
-    assert pool.classes.tolist() == [*range(10)] and pool.task == "classification"
-    assert pool["net"].member.is_network and not pool["linear"].member.is_network
+    assert pool.names == ["linear", "net"]
+    assert len(pool) == 2
+    assert pool["linear"].labels == (0, 1, 2, 3, 4)
+    assert pool["net"].labels == (5, 6, 7, 8, 9)
+    assert pool.classes.tolist() == [*range(10)]
+    assert pool.task == "classification"
+    assert pool["net"].member.is_network
+    assert not pool["linear"].member.is_network
     assert pool.gamma == pool["net"].specification.gamma_
 
 
@@ -52,7 +56,8 @@ def test_predictions_are_read_as_the_users_classes(pool):
     offer, classes = pool["linear"], np.array([1, 7, 3])
     P = offer.predictions(X[:20])
     mapped = offer.for_classes(P, classes)
-    assert (mapped[:, 1] == 0).all() and np.allclose(mapped.sum(axis=1), 1)
+    assert (mapped[:, 1] == 0).all()
+    assert np.allclose(mapped.sum(axis=1), 1)
     assert np.allclose(mapped[:, 0] / mapped[:, 2], P[:, 1] / P[:, 3])
     assert np.allclose(pool["net"].for_classes(pool["net"].predictions(X[:3]), np.array([0, 1])), 0.5)
 
@@ -118,7 +123,8 @@ def test_members_of_ensembles_keep_their_order_of_classes_and_scale():
     labels = np.array(pool[0].labels)
     assert np.allclose(
         pool[0].predictions(X[:50])[:, np.argsort(labels)],
-        EnsembleClassifier(mlp_classifier(module__hidden=(8,))).fuse(ensemble.pool_[[0]], X, [f"digit {y}" for y in Y])
+        EnsembleClassifier(mlp_classifier(module__hidden=(8,)))
+        .fuse(ensemble.pool_[[0]], X, [f"digit {y}" for y in Y])
         .predict_proba(X[:50]),
         atol=1e-5,
     )
@@ -130,7 +136,8 @@ def test_members_of_ensembles_keep_their_order_of_classes_and_scale():
 def test_whole_estimators_of_this_library_are_models_too():
     soup = SoupRegressor(regressor(), collect=Seeds(1), random_state=0).fit(X, Y.astype(float))
     offer = ReusePool().add(soup, X, spec=Specification(5))[0]
-    assert offer.task == "regression" and not offer.member.is_network
+    assert offer.task == "regression"
+    assert not offer.member.is_network
     assert np.allclose(offer.predictions(X[:5])[:, 0], soup.predict(X[:5]))
 
 
@@ -139,7 +146,8 @@ def test_a_pool_is_immutable_and_a_sequence(pool):
         pool.offers = ()
     with pytest.raises(AttributeError, match="immutable"):
         del pool.offers
-    assert pool[::-1].names == ["net", "linear"] and pool[["net"]].names == ["net"]
+    assert pool[::-1].names == ["net", "linear"]
+    assert pool[["net"]].names == ["net"]
     assert pool[[1, 0]].names == ["net", "linear"]
     assert clone(pool) is pool
     again = pickle.loads(pickle.dumps(pool))
@@ -164,7 +172,8 @@ def test_networks_and_specifications_come_back_from_a_folder(pool, tmp_path):
     nets = pool[["net"]]
     nets.save(tmp_path / "pool")
     again = ReusePool.load(tmp_path / "pool", net=pool["net"].member.net)
-    assert again.names == ["net"] and again["net"].labels == (5, 6, 7, 8, 9)
+    assert again.names == ["net"]
+    assert again["net"].labels == (5, 6, 7, 8, 9)
     for name in ("points_", "weights_"):
         assert np.array_equal(*(getattr(p["net"].specification, name) for p in (again, nets)))
     for name in ("gamma_", "error_", "noise_", "n_rows_"):
@@ -212,7 +221,11 @@ SPEC = Specification(3, 0.1).fit(X)
         (lambda: ReusePool([Offer(Member("a", estimator=Ridge()), Specification())]), ValueError, "is not fitted"),
         (lambda: ReusePool([Offer(Member("a", estimator=Ridge()), SPEC)] * 2), ValueError, "unique"),
         (lambda: ReusePool(ModelPool([Member("a", estimator=Ridge())])), ValueError, "got none"),
-        (lambda: ReusePool(ModelPool([Member("a", estimator=1)]), {"b": SPEC}), ValueError, r"no specification of \['a'"),
+        (
+            lambda: ReusePool(ModelPool([Member("a", estimator=1)]), {"b": SPEC}),
+            ValueError,
+            r"no specification of \['a'",
+        ),
         (
             lambda: ReusePool(ModelPool([Member("a", estimator=1)]), [SPEC], labels={"b": [1]}),
             ValueError,

@@ -85,7 +85,8 @@ def test_distances_are_those_of_the_specifications(pool):
     assert np.allclose(-found.scores, [spec.mmd(X) for spec in pool.specifications], atol=1e-7)
     assert found.distance == pytest.approx(-found.scores.max(), abs=1e-7)
     frame = found.to_frame()
-    assert frame.index[0] == "at-0" and frame["chosen"].tolist() == [True] + [False] * 4
+    assert frame.index[0] == "at-0"
+    assert frame["chosen"].tolist() == [True] + [False] * 4
     assert frame["weight"].sum() == 1
 
 
@@ -98,12 +99,15 @@ def test_digits_are_found_among_digits():
         pool = pool.add(DummyRegressor().fit(rows, rows[:, 0]), rows, name=f"{low}-{low + 1}")
     for low in range(0, 10, 2):
         found = pool.search(X[~half & (y // 2 == low // 2)])
-        assert found.names[0] == f"{low}-{low + 1}" and found.chosen_weights[0] > 0.9 and found.fits
+        assert found.names[0] == f"{low}-{low + 1}"
+        assert found.chosen_weights[0] > 0.9
+        assert found.fits
 
 
 def test_the_best_by_a_score(pool):
     found = Found.best_of(pool, [0.1, np.nan, 0.5, 0.3, -1], "LogME", n_members=2)
-    assert found.names == ["at-2", "at-3"] and found.fits is None
+    assert found.names == ["at-2", "at-3"]
+    assert found.fits is None
     assert found.weights.tolist() == [0, 0, 0.5, 0.5, 0]
     assert "not tested" in str(found)
     with pytest.raises(ValueError, match="None of the models has a finite LogME"):

@@ -1,6 +1,7 @@
 """Specifications: the gradient, the descent, distances, and what is refused."""
 
 import pickle
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -33,7 +34,9 @@ def test_half_of_the_first_term_is_not_the_gradient():
     """The mistake of a well-known implementation: -2 g b_m [T1 - 2 T2] in the place of -4 g b_m [T1 - T2]."""
     rng = np.random.RandomState(1)
     X, Z, beta, gamma = rows(), rng.normal(size=(6, 3)), rng.dirichlet(np.ones(6)), 0.5
-    first = np.array([sum(b * kernel(z[None], w[None], gamma)[0, 0] * (z - w) for b, w in zip(beta, Z)) for z in Z])
+    first = np.array(
+        [sum(b * kernel(z[None], w[None], gamma)[0, 0] * (z - w) for b, w in zip(beta, Z, strict=True)) for z in Z]
+    )
     second = np.array([np.mean([kernel(z[None], x[None], gamma)[0, 0] * (z - x) for x in X], axis=0) for z in Z])
     right, wrong = -4 * gamma * beta[:, None] * (first - second), -2 * gamma * beta[:, None] * (first - 2 * second)
     assert np.allclose(gradient(X, Z, beta, gamma), right)
@@ -44,8 +47,9 @@ def test_half_of_the_first_term_is_not_the_gradient():
 @pytest.mark.parametrize("n_points", [1, 5, 30])
 def test_the_distance_never_grows(n_points, gamma):
     spec = Specification(n_points, gamma, n_rounds=5).fit(rows())
-    assert all(after <= before + 1e-9 for before, after in zip(spec.history_, spec.history_[1:]))
-    assert np.isclose(spec.weights_.sum(), 1) and (spec.weights_ >= 0).all()
+    assert all(after <= before + 1e-9 for before, after in pairwise(spec.history_))
+    assert np.isclose(spec.weights_.sum(), 1)
+    assert (spec.weights_ >= 0).all()
     assert spec.points_.shape == (n_points, 3)
 
 
@@ -70,8 +74,10 @@ def test_descent_on_points_is_worth_it():
 def test_the_rows_themselves_have_no_error():
     X = rows()
     spec = Specification(None).fit(X)
-    assert np.array_equal(spec.points_, X) and np.allclose(spec.weights_, 1 / len(X))
-    assert spec.error_ == 0 and spec.mmd(X) < 1e-7
+    assert np.array_equal(spec.points_, X)
+    assert np.allclose(spec.weights_, 1 / len(X))
+    assert spec.error_ == 0
+    assert spec.mmd(X) < 1e-7
 
 
 def test_points_are_at_most_two_thirds_of_the_different_rows():
@@ -100,7 +106,8 @@ def test_more_rows_than_fit_are_drawn(monkeypatch):
     monkeypatch.setattr("skfusion.reuse._specification.MOST_ROWS", 50)
     X = rows(200)
     spec, whole = Specification(None, 0.2).fit(X), Specification(5, 0.2).fit(X)
-    assert len(spec.points_) == 50 and spec.n_rows_ == whole.n_rows_ == 200
+    assert len(spec.points_) == 50
+    assert spec.n_rows_ == whole.n_rows_ == 200
     assert {tuple(x) for x in spec.points_} <= {tuple(x) for x in X}
     monkeypatch.undo()
     assert spec.noise_ == pytest.approx(Specification(None, 0.2).fit(X).noise_, rel=0.3)
@@ -120,7 +127,8 @@ def test_images_are_flattened_and_transforms_are_applied():
     by_object = Specification(5, 0.1, transform=pca).fit(X)
     by_function = Specification(5, 0.1, transform=pca.transform).fit(X)
     assert np.allclose(by_object.points_, by_function.points_)
-    assert by_object.points_.shape == (5, 4) and by_object.mmd(X) < 1
+    assert by_object.points_.shape == (5, 4)
+    assert by_object.mmd(X) < 1
     assert Specification(5, transform=lambda d: d["x"]).fit({"x": X}).points_.shape == (5, 64)
 
 
