@@ -178,7 +178,7 @@ class ReusePool(Sequence[Offer]):
         if spec is not None and hasattr(spec, "points_"):
             raise ValueError("Give X or a fitted spec, not both: a specification is fitted to X anew.")
         first = self.offers[0].specification if self.offers else None
-        params = Specification().get_params() if spec is None else spec.get_params()
+        params = (Specification() if spec is None else spec).get_params(deep=False)
         if first is not None:
             params["gamma"] = first.gamma_ if params["gamma"] is None else params["gamma"]
             params["transform"] = first.transform if params["transform"] is None else params["transform"]

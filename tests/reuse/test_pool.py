@@ -8,6 +8,7 @@ import torch
 from sklearn.base import clone
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression, Perceptron, Ridge
+from sklearn.preprocessing import StandardScaler
 from small_nets import small_nets
 from torch import nn
 
@@ -166,6 +167,8 @@ def test_the_second_specification_takes_gamma_and_transform_of_the_first():
     pool = pool.add(Ridge().fit(X, Y), X * 3, name="b")
     assert pool["b"].specification.gamma_ == pool.gamma
     assert pool["b"].specification.points_.shape[1] == 32
+    scaled = ReusePool().add(Ridge().fit(X, Y), X, spec=Specification(5, transform=StandardScaler().fit(X)))
+    assert scaled.search(X).fits
 
 
 def test_networks_and_specifications_come_back_from_a_folder(pool, tmp_path):
