@@ -121,7 +121,13 @@ class Found:
         return self.distance <= self.threshold
 
     def to_frame(self) -> pd.DataFrame:
-        """Return a row for each model, the chosen ones first: its score, its weight, and whether it is chosen."""
+        """Return a table of the models.
+
+        Returns
+        -------
+        DataFrame of shape (n_members, 3)
+            The score, the weight, and whether it is chosen, of each model, the chosen ones first.
+        """
         order = np.lexsort((-np.nan_to_num(self.scores, nan=-np.inf), -self.weights))
         columns = {self.score_name: self.scores, "weight": self.weights, "chosen": self.weights > 0}
         frame = pd.DataFrame(columns, index=pd.Index(self.pool.names, name="member"))

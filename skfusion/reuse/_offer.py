@@ -38,7 +38,7 @@ class Offer:
     member: Member
     specification: Specification
     labels: tuple[Any, ...] | None = None
-    _kept: dict[str, Any] = field(default_factory=dict, repr=False)
+    _kept: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.member.is_network and self.labels is None and is_classifier(self.member.net):

@@ -24,4 +24,4 @@ def test_few_points_hardly_tell_who_was_a_training_row():
 
 def test_many_points_tell_it_almost_surely():
     assert attack(133) > 0.9
-    assert attack(None) == 1.0
+    assert attack(None) > 0.999

@@ -16,7 +16,7 @@ from skfusion._component import HasParts
 from skfusion._rows import Rows, Task
 from skfusion.data import check_given, check_inputs, score_function
 from skfusion.estimators.reuse._options import ANEW, Judged, judged
-from skfusion.estimators.reuse._train_anew import TrainsAnew
+from skfusion.estimators.reuse._train_anew import _TrainsAnew
 from skfusion.pool import ModelPool
 from skfusion.reuse import AverageFound, FineTune, Found, Probe, ReusePool, Reuser, Route, Search, StackFound
 
@@ -84,7 +84,7 @@ class ReuseDriver(HasParts, BaseEstimator):
             everything = _joined(rows.X, check_inputs(self, X_unlabelled, reset=False)[0])
         if pool is None:
             self.found_, self.report_ = None, Judged({}, {}).to_frame(ANEW)
-            return self._keep(ANEW, TrainsAnew(self.estimator).fit(None, rows.X, rows.y, self._classes(), seed))
+            return self._keep(ANEW, _TrainsAnew(self.estimator).fit(None, rows.X, rows.y, self._classes(), seed))
         if search is not None and search.needs_labels:
             self.found_ = pool.search(rows.X, None if y is None else self._decoded(rows.y), search)
         else:
@@ -110,7 +110,7 @@ class ReuseDriver(HasParts, BaseEstimator):
     def _with_labels(self, found: Found, rows: Rows, y: Any, search: Any, seed: int) -> ReuseDriver:
         ModelPool(found.chosen.members).warn_of_leakage(rows, "to choose how models are reused")
         labelled, rows = rows, self._also_known(found, rows)
-        options = {**_named(self._options(found)), ANEW: TrainsAnew(self.estimator)}
+        options = {**_named(self._options(found)), ANEW: _TrainsAnew(self.estimator)}
         if len(np.unique(rows.input_keys)) < 2:
             first = next((n for n, option in options.items() if not option.needs_labels and found.fits), ANEW)
             result = Judged({first: np.nan}, {})

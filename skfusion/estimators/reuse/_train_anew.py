@@ -14,7 +14,7 @@ from skfusion.estimators.support._any_estimator import seeded, stream
 from skfusion.reuse import Found, Reuser, for_classes
 
 
-class TrainsAnew(Reuser):
+class _TrainsAnew(Reuser):
     """Fit an estimator of any kind, or a net as an ensemble of one network, to the labelled rows."""
 
     needs_labels = True
