@@ -13,6 +13,7 @@ from skfusion._component import Component
 
 if TYPE_CHECKING:
     from skfusion.reuse._pool import ReusePool
+    from skfusion.reuse._reuser import Reuser
 
 
 class Search(Component, ABC):
@@ -59,6 +60,8 @@ class Found:
         The maximum mean discrepancy of the mixture by these weights from the new inputs.
     threshold : float, optional
         The distance that inputs from the very sources of the chosen models exceed in at most 5 % of cases.
+    reuse : Reuser, optional
+        How the search would have the chosen models predict together; None where it leaves that open.
     """
 
     pool: ReusePool
@@ -67,6 +70,7 @@ class Found:
     score_name: str
     distance: float | None = None
     threshold: float | None = None
+    reuse: Reuser | None = None
 
     @classmethod
     def best_of(cls, pool: ReusePool, scores: Any, score_name: str, n_members: int = 1) -> Found:

@@ -57,7 +57,7 @@ class FineTune(Reuser):
     >>> low = mlp_classifier(max_epochs=30, module__n_in=64, module__n_out=5).fit(X[y < 5], y[y < 5])
     >>> pool = ReusePool().add(low, X[y < 5], name="low")
     >>> tuned = FineTune().fit(pool.search(X_new), X_new[:100], y_new[:100], classes=np.arange(10), seed=0)
-    >>> (tuned(X_new[100:]).argmax(axis=1) == y_new[100:]).mean() > 0.7
+    >>> float((tuned(X_new[100:]).argmax(axis=1) == y_new[100:]).mean()) > 0.7
     True
     """
 

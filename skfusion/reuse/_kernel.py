@@ -13,11 +13,18 @@ _MOST_FOR_WIDTH = 1000
 
 def kernel(A: np.ndarray, B: np.ndarray, gamma: float) -> np.ndarray:
     """Return ``exp(-gamma ||a - b||^2)``, shape (len(A), len(B))."""
-    squares = (A * A).sum(axis=1)[:, None] + (B * B).sum(axis=1) - 2 * A @ B.T
-    if A is B:
-        np.fill_diagonal(squares, 0.0)
-    values: np.ndarray = np.exp(-gamma * np.maximum(squares, 0.0))
+    values: np.ndarray = np.exp(-gamma * squared_distances(A, B))
     return values
+
+
+def squared_distances(A: np.ndarray, B: np.ndarray) -> np.ndarray:
+    """Return the squared distance of each row of A from each of B, about their centre, where rounding does least."""
+    same, centre = A is B, B.mean(axis=0)
+    A, B = A - centre, B - centre
+    squares = (A * A).sum(axis=1)[:, None] + (B * B).sum(axis=1) - 2 * A @ B.T
+    if same:
+        np.fill_diagonal(squares, 0.0)
+    return np.maximum(squares, 0.0)
 
 
 def means(A: np.ndarray, B: np.ndarray, weights: np.ndarray, gamma: float) -> np.ndarray:
@@ -35,9 +42,8 @@ def inner(A: np.ndarray, a: np.ndarray, B: np.ndarray, b: np.ndarray, gamma: flo
 def median_gamma(X: np.ndarray, rng: np.random.RandomState) -> float:
     """Return ``1 / (2 m^2)`` with the median distance m of different rows (of at most 1 000); 1 where all are equal."""
     X = X if len(X) <= _MOST_FOR_WIDTH else X[rng.choice(len(X), _MOST_FOR_WIDTH, replace=False)]
-    norms = (X * X).sum(axis=1)
-    squares = (norms[:, None] + norms - 2 * X @ X.T)[np.triu_indices(len(X), 1)]
-    apart = squares[squares > 1e-12 * max(1.0, float(norms.max(initial=0.0)))]
+    squares = squared_distances(X, X)[np.triu_indices(len(X), 1)]
+    apart = squares[squares > 1e-12 * float(squares.max(initial=0.0))]
     return float(1 / (2 * np.median(apart))) if len(apart) else 1.0
 
 

@@ -133,7 +133,7 @@ class Probe(_OnOutputs):
     >>> low = mlp_classifier(max_epochs=30, module__n_in=64, module__n_out=5).fit(X[y < 5], y[y < 5])
     >>> pool = ReusePool().add(low, X[y < 5], name="low")
     >>> probe = Probe().fit(pool.search(X_new), X_new[:100], y_new[:100], classes=np.arange(10), seed=0)
-    >>> (probe(X_new[100:]).argmax(axis=1) == y_new[100:]).mean() > 0.7
+    >>> float((probe(X_new[100:]).argmax(axis=1) == y_new[100:]).mean()) > 0.7
     True
     """
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, overload
 
@@ -221,7 +221,7 @@ class ReusePool(Sequence[Offer]):
         write_offers(self.offers, Path(path))
 
     @classmethod
-    def load(cls, path: Any, net: Any = None, transform: Any = None) -> ReusePool:
+    def load(cls, path: Any, net: Any = None, transform: Any = None, trusted: Collection[Any] = ()) -> ReusePool:
         """Read a pool from a folder.
 
         Parameters
@@ -232,13 +232,15 @@ class ReusePool(Sequence[Offer]):
             The unfitted nets of members that are networks, by name, or one for all; files hold no code.
         transform : callable or fitted transformer, optional
             That of the specifications, where they were made with one; files do not hold it.
+        trusted : iterable of str or type, default=()
+            Types of estimators that may be built of a file, as for :meth:`ModelPool.load`.
 
         Returns
         -------
         ReusePool
             The pool.
         """
-        return cls(read_offers(Path(path), net, transform))
+        return cls(read_offers(Path(path), net, transform, trusted))
 
 
 def _check(offers: tuple[Any, ...]) -> None:

@@ -25,10 +25,7 @@ def simplex_weights(K: np.ndarray, c: np.ndarray) -> np.ndarray:
     """
     n, scale = len(c), float(np.abs(K).max(initial=0.0)) or 1.0
     H = K + _RIDGE * scale * np.eye(n)
-    start = int(np.argmin(0.5 * np.diag(H) - c))
-    free = np.zeros(n, bool)
-    free[start] = True
-    beta = free.astype(float)
+    free, beta = _first_support(H, c)
     for _ in range(20 * n + 20):
         beta, free = _restricted(H, c, beta, free)
         gradient = H @ beta - c
@@ -45,6 +42,17 @@ def simplex_weights(K: np.ndarray, c: np.ndarray) -> np.ndarray:
         stacklevel=2,
     )
     return beta / beta.sum()
+
+
+def _first_support(H: np.ndarray, c: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return a support and its minimiser, by dropping all that are negative until none is: close to the best one."""
+    free = np.ones(len(c), bool)
+    while True:
+        beta = np.zeros(len(c))
+        beta[free] = _equality(H[np.ix_(free, free)], c[free])
+        if (beta[free] > 0).all():
+            return free, beta
+        free &= beta > 0
 
 
 def _restricted(H: np.ndarray, c: np.ndarray, beta: np.ndarray, free: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

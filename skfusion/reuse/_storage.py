@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +24,9 @@ def write_offers(offers: tuple[Offer, ...], path: Path) -> None:
     ModelPool([_as_member(offer) for offer in offers]).save(path / _SPECIFICATIONS)
 
 
-def read_offers(path: Path, net: Any, transform: Any) -> list[Offer]:
-    """Return what was written."""
-    members = ModelPool.load(path / _MODELS)
+def read_offers(path: Path, net: Any, transform: Any, trusted: Collection[Any] = ()) -> list[Offer]:
+    """Return what was written; ``trusted`` are types of estimators that may be built."""
+    members = ModelPool.load(path / _MODELS, **({"trusted": trusted} if trusted else {}))
     specifications = ModelPool.load(path / _SPECIFICATIONS)
     if members.names != specifications.names:
         raise ValueError(

@@ -18,7 +18,7 @@ from skfusion.data import check_given, check_inputs, score_function
 from skfusion.estimators.reuse._options import ANEW, Judged, judged
 from skfusion.estimators.reuse._train_anew import _TrainsAnew
 from skfusion.pool import ModelPool
-from skfusion.reuse import AverageFound, FineTune, Found, Probe, ReusePool, Reuser, Route, Search, StackFound
+from skfusion.reuse import AsFound, AverageFound, FineTune, Found, Probe, ReusePool, Reuser, Route, Search, StackFound
 
 
 class ReuseDriver(HasParts, BaseEstimator):
@@ -165,6 +165,8 @@ class ReuseDriver(HasParts, BaseEstimator):
         return found.pool.search(part.X, self._decoded(part.y), search)
 
     def _options(self, found: Found) -> list[Reuser]:
+        if self.reuse is None and found.reuse is not None:
+            return [AsFound()]
         if self.reuse is None:
             networks = any(member.is_network for member in found.chosen.members)
             return [Route(), AverageFound(), StackFound(), *([Probe(), FineTune()] if networks else [])]

@@ -33,7 +33,8 @@ class _ModelReuse(ReuseDriver):
         How models are found; ``MixtureMMD()`` when omitted.
     reuse : Reuser or list of Reuser, optional
         How they are reused; of several, labelled rows choose. When omitted ``Route()`` without labels; with them also
-        ``AverageFound()``, ``StackFound()``, and where networks are found ``Probe()`` and ``FineTune()``.
+        ``AverageFound()``, ``StackFound()``, and where networks are found ``Probe()`` and ``FineTune()``; ``AsFound()``
+        where the search says how, as :class:`skfusion.tuning.TunedReuse` does.
     estimator : skorch net or sklearn estimator, optional
         What is trained anew. The network for tables, as :func:`skfusion.nets.default_net` gives it, when omitted.
     cv : int, splitter or iterable, default=5
