@@ -41,6 +41,7 @@ from skfusion.data._scores import (
 )
 from skfusion.data._table_columns import EmptyAsZero, TableColumns, as_numbers, as_text
 from skfusion.data._validation import (
+    check_given,
     check_inputs,
     check_table,
     check_targets,

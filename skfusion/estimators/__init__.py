@@ -1,8 +1,8 @@
 """Estimators, one for each way to predict, and recipes and students, which name a well-known method.
 
 The drivers of soups, ensembles and curves are in this room, `recipes` has the named fusions, `students` the networks
-that learn from more than labels, `federated` those of clients whose rows stay with them, and `support` what several of
-these use. It may import `collect`, `combine`, `forests`
+that learn from more than labels, `federated` those of clients whose rows stay with them, `reuse` what reuses models of
+others, and `support` what several of these use. It may import `collect`, `combine`, `forests`, `reuse`
 and all rooms below these. A new estimator is listed here alone, as `skfusion` offers what this room offers.
 """
 
@@ -25,6 +25,7 @@ from skfusion.estimators.recipes._portfolio import PortfolioClassifier, Portfoli
 from skfusion.estimators.recipes._rebasin_merger import ReBasinMerger
 from skfusion.estimators.recipes._snapshot_ensemble import SnapshotEnsembleClassifier, SnapshotEnsembleRegressor
 from skfusion.estimators.recipes._weight_averaging import WeightAveragingClassifier, WeightAveragingRegressor
+from skfusion.estimators.reuse._model_reuse import ModelReuseClassifier, ModelReuseRegressor
 from skfusion.estimators.students._distillation import DistillClassifier, DistillRegressor
 from skfusion.estimators.students._semi_supervised import (
     PiModelClassifier,
@@ -51,6 +52,8 @@ __all__ = [
     "FastGeometricEnsembleRegressor",
     "FederatedClassifier",
     "FederatedRegressor",
+    "ModelReuseClassifier",
+    "ModelReuseRegressor",
     "PiModelClassifier",
     "PortfolioClassifier",
     "PortfolioRegressor",

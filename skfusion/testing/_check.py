@@ -22,6 +22,7 @@ from skfusion.connect import Connector
 from skfusion.merge import Merger
 from skfusion.pool import Store
 from skfusion.repair import Repairer
+from skfusion.reuse import Reuser, Search
 from skfusion.select import Selector
 from skfusion.testing import (
     _laws_align,
@@ -34,6 +35,8 @@ from skfusion.testing import (
     _laws_estimator,
     _laws_merge,
     _laws_repair,
+    _laws_reuse,
+    _laws_search,
     _laws_select,
     _laws_states,
     _laws_store,
@@ -58,6 +61,8 @@ _BY_FAMILY: dict[type, list[Law]] = {
     Selector: laws_in(_laws_select),
     Collector: [*laws_in(_laws_collect), _laws_chance.check_random_labels_give_chance_in_training],
     Combiner: laws_in(_laws_combine),
+    Reuser: laws_in(_laws_reuse),
+    Search: laws_in(_laws_search),
     Store: laws_in(_laws_store),
     BaseEstimator: [*laws_in(_laws_estimator), _laws_chance.check_random_labels_give_chance],
 }

@@ -23,11 +23,15 @@ from skfusion.connect import Connector
 from skfusion.merge import Merger, ServerOptimizer
 from skfusion.objective import Objective
 from skfusion.repair import Repairer
+from skfusion.reuse import MixtureMMD, Reuser, Search
 from skfusion.select import Selector
 from skfusion.state import State
 from skfusion.testing import _problems as problems
+from skfusion.testing import _reuse_problems as reuse_problems
 
-FAMILIES = (Aligner, Average, Collector, Combiner, Connector, Merger, Repairer, Selector, ServerOptimizer)
+FAMILIES = (
+    *(Aligner, Average, Collector, Combiner, Connector, Merger, Repairer, Reuser, Search, Selector, ServerOptimizer),
+)
 TASKS = ("classification", "multilabel", "regression")
 
 
@@ -81,6 +85,10 @@ def problem_of(
     if isinstance(component, Combiner):
         data = [(*problems.predictions(task), task) for task in tasks_of(component)]
         return data, lambda: [clone(component).fit(P, y, task)(P) for P, y, task in data]
+    if isinstance(component, Search):
+        return reuse_problems.numbers(), lambda: vars(reuse_problems.found(component))
+    if isinstance(component, Reuser):
+        return reuse_problems.numbers(), lambda: reuse_problems.reused(component, reuse_problems.found(MixtureMMD()))
     names = ", ".join(family.__name__ for family in FAMILIES)
     raise TypeError(f"{type(component).__name__} belongs to no family: derive it from one of {names}.")
 

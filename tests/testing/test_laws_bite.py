@@ -20,6 +20,7 @@ from skfusion.merge import Merger, Uniform
 from skfusion.nets import mlp_classifier
 from skfusion.pool import Member, MemoryStore
 from skfusion.repair import Recalibrate, Repairer
+from skfusion.reuse import Found, Reuser, Search
 from skfusion.select import Selector, TopK
 from skfusion.state import Fused, check_compatible, map_tensors, weighted_sum
 from skfusion.symmetry import Symmetry
@@ -29,6 +30,44 @@ from skfusion.testing._laws_chance import memorising_net
 from skfusion.widths import resized
 
 SMALL_NET = mlp_classifier(max_epochs=2, module__hidden=(4,))
+
+
+def search(call):
+    """A search of a given call ``(pool, X, y)``."""
+    return type("Broken", (Search,), {"__call__": lambda self, pool, X, y=None: call(pool, X, y)})()
+
+
+class Broken(Reuser):
+    """Predicts as a function of the models, in the order in which the pool has them, and of rows."""
+
+    def __init__(self, predict=None):
+        self.predict = predict
+
+    def fit(self, found, X, y, classes, seed):
+        self.pool_ = found.pool
+        return self
+
+    def __call__(self, X):
+        return self.predict(self.pool_, X)
+
+
+def reuser(predict):
+    """A reuser that predicts by a function of the pool and of rows."""
+    return Broken(predict)
+
+
+class Forgetting(Reuser):
+    """Loses what it has learned when it is pickled."""
+
+    def fit(self, found, X, y, classes, seed):
+        self.P_ = np.array([1.0, 0.0, 0.0])
+        return self
+
+    def __call__(self, X):
+        return np.tile(self.P_, (len(X), 1))
+
+    def __setstate__(self, stored):
+        vars(self).update(P_=np.array([0.0, 1.0, 0.0]))
 
 
 def merger(call, **attributes):
@@ -901,6 +940,26 @@ BROKEN = {
         combiner(total, check=no_regression, fit=fit_all),
         combiner(total, check=refuse_all),
     ],
+    # searches
+    "check_weights_are_on_the_simplex": [
+        search(lambda pool, X, y: Found(pool, np.array([2.0, -1.0, 0.0]), np.zeros(3), "score")),
+        search(lambda pool, X, y: Found(pool, np.array([0.5, 0.0, 0.0]), np.zeros(3), "score")),
+        search(lambda pool, X, y: Found(pool, np.array([1.0, 0.0, 0.0]), np.full(3, np.nan), "score")),
+    ],
+    "check_order_of_the_pool_does_not_matter": [search(lambda pool, X, y: Found.best_of(pool, [3, 2, 1], "place"))],
+    "check_labels_are_read_only_where_they_are_needed": [
+        search(lambda pool, X, y: Found.best_of(pool, np.roll([3, 2, 1], 0 if y is None else 1), "labels"))
+    ],
+    # reusers
+    "check_reused_probabilities_sum_to_one": [
+        reuser(lambda offers, X: np.ones((len(X), 3))),
+        reuser(lambda offers, X: np.tile([2.0, -1.0, 0.0], (len(X), 1))),
+        reuser(lambda offers, X: np.ones((len(X), 1))),
+    ],
+    "check_order_of_models_does_not_matter": [
+        reuser(lambda pool, X: pool[0].predictions(X)),
+    ],
+    "check_a_fitted_reuser_is_pickled": [Forgetting()],
     # stores
     "check_get_returns_what_was_put": [store(put=put_single_precision)],
     "check_put_replaces_a_member_of_the_same_name": [store(put=put_once), store(put=put_last)],

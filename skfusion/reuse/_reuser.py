@@ -1,0 +1,83 @@
+"""The reuser family: how models that were found predict together for a new task."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from sklearn.base import clone
+
+from skfusion._component import Component
+from skfusion.reuse._base import Found
+
+
+class Reuser(Component, ABC):
+    """Make one predictor of the models that a search has found."""
+
+    needs_labels: ClassVar[bool] = False
+    """Whether it learns from labelled rows, also of labels that none of the models knows."""
+
+    @abstractmethod
+    def fit(self, found: Found, X: Any, y: np.ndarray | None, classes: np.ndarray | None, seed: int) -> Self:
+        """Learn what there is to learn.
+
+        Parameters
+        ----------
+        found : Found
+            The models, with weights.
+        X : array-like of shape (n_samples, ...)
+            Labelled rows of the new task, or rows without labels where ``y`` is None.
+        y : ndarray of shape (n_samples,) or (n_samples, n_outputs), optional
+            Codes of the classes, or values.
+        classes : ndarray of shape (n_classes,), optional
+            The user's labels in the order of their codes; None in regression.
+        seed : int
+            Of what is random.
+
+        Returns
+        -------
+        Reuser
+            This object, fitted.
+        """
+
+    @abstractmethod
+    def __call__(self, X: Any) -> np.ndarray:
+        """Predict with what was fitted.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, ...)
+            Inputs, as the models take them.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_outputs)
+            Probabilities of the classes, or values.
+        """
+
+
+def check_known(found: Found, classes: np.ndarray | None) -> None:
+    """Raise ``ValueError`` where no model that was found predicts one of the user's labels."""
+    if classes is None:
+        return
+    known = {label for offer in found.chosen for label in offer.labels or ()}
+    if not known.intersection(classes.tolist()):
+        raise ValueError(
+            f"None of the models {found.names} predicts one of the labels {classes.tolist()[:5]}; they predict "
+            f"{sorted(known, key=str)[:5]}. Rename them by labels= in ReusePool.add, or learn from labelled rows."
+        )
+
+
+def for_classes(P: np.ndarray, codes: np.ndarray, n_classes: int) -> np.ndarray:
+    """Return probabilities of some classes as probabilities of all, zero for the others."""
+    out = np.zeros((len(P), n_classes))
+    out[:, codes] = P
+    return out
+
+
+def seeded(estimator: Any, seed: int) -> Any:
+    """Return a clone of an estimator with the seed in place of every ``random_state`` that is None."""
+    estimator = clone(estimator)
+    free = [k for k, v in estimator.get_params().items() if k.split("__")[-1] == "random_state" and v is None]
+    return estimator.set_params(**dict.fromkeys(free, seed)) if free else estimator
