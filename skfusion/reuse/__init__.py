@@ -3,7 +3,7 @@
 A provider publishes a model with a :class:`Specification`, a few weighted points in the place of the training inputs;
 `_kernel`, `_reduce` and `_simplex_program` make it. A :class:`ReusePool` holds such offers (`_offer`, `_features`,
 `_storage`), and a :class:`Search` (`_base`) finds those that fit a new task: by distance, `_single_mmd`,
-`_mixture_mmd` and `_all_mixture_mmd`. A :class:`Reuser`
+`_mixture_mmd` and `_all_mixture_mmd`, or on labelled rows, by the scores in `transferability`. A :class:`Reuser`
 (`_reuser`) makes one predictor of them: `_route` with `_herding`, `_average_found`, `_on_outputs`, `_fine_tune`, or
 `_as_found`, which does as the search says. The room may import `nets`, `data` and what is below them. A new search is a
 subclass of :class:`Search`, and a new way to reuse models one of :class:`Reuser`, each in a file of its own.
@@ -24,16 +24,22 @@ from skfusion.reuse._reuser import for_classes as for_classes
 from skfusion.reuse._route import Route
 from skfusion.reuse._single_mmd import SingleMMD
 from skfusion.reuse._specification import Specification
+from skfusion.reuse.transferability import LEEP, NCE, HScore, LogME, RegularizedHScore, TransRate
 
 __all__ = [
+    "LEEP",
+    "NCE",
     "AllMixtureMMD",
     "AsFound",
     "AverageFound",
     "FineTune",
     "Found",
+    "HScore",
+    "LogME",
     "MixtureMMD",
     "Offer",
     "Probe",
+    "RegularizedHScore",
     "ReusePool",
     "Reuser",
     "Route",
@@ -41,5 +47,6 @@ __all__ = [
     "SingleMMD",
     "Specification",
     "StackFound",
+    "TransRate",
     "herd",
 ]

@@ -1,4 +1,8 @@
-"""Scores of transferability, one file each."""
+"""Scores of transferability, one file each: how well features or predictions of a model suit labelled rows.
+
+``_base`` ranks the models of a pool by a score, and ``_labelled`` checks the outputs and labels that all scores read. A
+new score is a subclass of ``Transferability`` with the method ``_score``.
+"""
 
 from skfusion.reuse.transferability._base import Transferability
 from skfusion.reuse.transferability._h_score import HScore

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
-
 from skfusion.reuse.transferability._base import Transferability
 from skfusion.reuse.transferability._labelled import Labelled
 
 
 class HScore(Transferability):
-    r"""Rank members by the spread of the class means of their features, in units of the spread of all (H-score).
+    r"""Rank models by the spread of the class means of their features, in units of the spread of all (H-score).
 
     .. math:: \operatorname{tr}\left(\operatorname{cov}(F)^{+}\, \operatorname{cov}(\mathbb{E}[F \mid Y])\right)
 
     It lies between 0 and C - 1 for C classes; C - 1 is reached where the features determine the class linearly.
+
+    Parameters
+    ----------
+    n_members : int, default=1
+        How many of the best models to choose, equally weighted.
 
     Notes
     -----
@@ -35,8 +38,6 @@ class HScore(Transferability):
     >>> round(HScore().score(np.eye(3)[y], y), 6)
     2.0
     """
-
-    reads: ClassVar[Literal["features", "probabilities", "outputs"]] = "features"
 
     def _score(self, rows: Labelled) -> float:
         """Return the squares of the class means in whitened coordinates, which are the left singular vectors."""

@@ -1,4 +1,4 @@
-"""Outputs of a member and labels of the same rows, as the scores of transferability read them."""
+"""Outputs of a model and labels of the same rows, as the scores of transferability read them."""
 
 from __future__ import annotations
 

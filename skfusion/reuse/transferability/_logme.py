@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import numpy as np
 from scipy.optimize import minimize_scalar
@@ -16,12 +16,17 @@ EXACT = 1e-10
 
 
 class LogME(Transferability):
-    r"""Rank members by the evidence of a linear model on their features (LogME).
+    r"""Rank models by the evidence of a linear model on their features (LogME).
 
     .. math:: \frac{1}{n} \max_{\alpha, \beta} \log \int p(y \mid F, w, \beta)\, p(w \mid \alpha)\, dw
 
     where :math:`y \mid w \sim N(F w, \beta^{-1} I)` and :math:`w \sim N(0, \alpha^{-1} I)`; the mean over the classes,
     each against the others, or over the outputs of a regression.
+
+    Parameters
+    ----------
+    n_members : int, default=1
+        How many of the best models to choose, equally weighted.
 
     Notes
     -----
@@ -51,7 +56,6 @@ class LogME(Transferability):
     True
     """
 
-    reads: ClassVar[Literal["features", "probabilities", "outputs"]] = "features"
     tasks: ClassVar[tuple[Task, ...]] = ("classification", "regression", "multilabel")
 
     def _score(self, rows: Labelled) -> float:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
-
 import numpy as np
 
 from skfusion.reuse.transferability._base import Transferability
@@ -11,13 +9,18 @@ from skfusion.reuse.transferability._labelled import Labelled
 
 
 class RegularizedHScore(Transferability):
-    r"""Rank members by the H-score with a covariance that is shrunk by the rule of Ledoit and Wolf.
+    r"""Rank models by the H-score with a covariance that is shrunk by the rule of Ledoit and Wolf.
 
     .. math:: \operatorname{tr}\left(\big((1 - \alpha) \Sigma + \alpha \sigma I\big)^{-1}
         (1 - \alpha) \operatorname{cov}(\mathbb{E}[F \mid Y])\right), \qquad \sigma = \operatorname{tr}(\Sigma) / d
 
     where :math:`\Sigma` is the covariance of the features and :math:`\alpha`, from 0 to 1, is larger where rows are
     few. With many rows it is the H-score.
+
+    Parameters
+    ----------
+    n_members : int, default=1
+        How many of the best models to choose, equally weighted.
 
     Notes
     -----
@@ -40,8 +43,6 @@ class RegularizedHScore(Transferability):
     >>> round(HScore().score(noise, y), 2), RegularizedHScore().score(noise, y) < 0.3
     (1.0, True)
     """
-
-    reads: ClassVar[Literal["features", "probabilities", "outputs"]] = "features"
 
     def _score(self, rows: Labelled) -> float:
         centred = rows.centred()

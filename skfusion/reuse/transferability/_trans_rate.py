@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import ClassVar, Literal
 
 import numpy as np
 
@@ -12,7 +11,7 @@ from skfusion.reuse.transferability._labelled import Labelled
 
 
 class TransRate(Transferability):
-    r"""Rank members by how much shorter the labels make a code of their features (TransRate).
+    r"""Rank models by how much shorter the labels make a code of their features (TransRate).
 
     .. math:: R(F) - \sum_c \frac{n_c}{n} R(F_c), \qquad
         R(F) = \frac{1}{2} \log\det\left(I + \frac{1}{n \varepsilon} F^\top F\right)
@@ -21,6 +20,8 @@ class TransRate(Transferability):
 
     Parameters
     ----------
+    n_members : int, default=1
+        How many of the best models to choose, equally weighted.
     eps : float, default=1e-4
         Error of the code, as a share of the mean square of the features. With a larger one small differences between
         features count less.
@@ -30,7 +31,7 @@ class TransRate(Transferability):
     Costs C + 1 singular value decompositions, O(n d min(n, d)) for n rows, d features and C classes. It is not
     negative. The scaling makes the unit of the features irrelevant. The code in the paper weighs classes alike, as its
     data were balanced; here they count by their rows, as in its formula. With fewer rows in a class than features it
-    grows with the number of features whatever the labels are: compare members of equal width then, or take
+    grows with the number of features whatever the labels are: compare models of equal width then, or take
     :class:`LogME`.
 
     References
@@ -48,10 +49,10 @@ class TransRate(Transferability):
     0.0
     """
 
-    reads: ClassVar[Literal["features", "probabilities", "outputs"]] = "features"
     _test_sets = ({}, {"eps": 0.1})
 
-    def __init__(self, eps: float = 1e-4):
+    def __init__(self, n_members: int = 1, eps: float = 1e-4):
+        self.n_members = n_members
         self.eps = eps
 
     def _score(self, rows: Labelled) -> float:
@@ -69,4 +70,3 @@ class TransRate(Transferability):
     def _rate(self, features: np.ndarray, weight: np.ndarray) -> float:
         s = np.linalg.svd(np.sqrt(weight)[:, None] * features, compute_uv=False)
         return float(np.log1p(s**2 / (weight.sum() * self.eps)).sum() / 2)
-

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from skfusion.reuse import HScore, LEEP, NCE, LogME, RegularizedHScore, TransRate
+from skfusion.reuse import LEEP, NCE, HScore, LogME, RegularizedHScore, TransRate
 
 ALL = [LogME(), LEEP(), NCE(), HScore(), RegularizedHScore(), TransRate(), TransRate(eps=0.3)]
 OF_FEATURES = [score for score in ALL if score.reads == "features"]
@@ -124,7 +124,7 @@ def test_two_rows_are_enough(score):
 @pytest.mark.parametrize("value", [0.25, np.float32(0.1)])
 def test_outputs_that_do_not_vary_tell_nothing(score, value):
     constant = np.full((30, 4), value)
-    constant = constant / constant.sum(axis=1, keepdims=True) if score.reads == "probabilities" else constant
+    constant = constant / constant.sum(axis=1, keepdims=True) if score.reads == "predictions" else constant
     y = np.arange(30) % 3
     entropy = np.log(3)
     least = {LEEP: -entropy, NCE: -entropy}.get(type(score), 0.0)
