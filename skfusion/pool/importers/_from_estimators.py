@@ -55,11 +55,11 @@ def _classes_of(named: Sequence[tuple[str, Any]]) -> np.ndarray | None:
     first = next(iter(by_name), None)
     for name, known in by_name.items():
         if (known is None) != (by_name[first or name] is None):
-            raise ValueError(_differing(first, by_name[first or name], name, known))
+            raise ValueError(_differing("", first, by_name[first or name], name, known))
     of_net = next(iter(nets), None)
     for name, known in nets.items():
         if not np.array_equal(known, nets[of_net or name]):
-            raise ValueError(_differing(of_net, nets[of_net or name], name, known))
+            raise ValueError(_differing("net ", of_net, nets[of_net or name], name, known))
     if of_net is None:
         several = [known for known in by_name.values() if known is not None and known.ndim == 1]
         return np.unique(np.concatenate(several)) if several else None
@@ -80,25 +80,32 @@ def _flat(known: Any) -> np.ndarray:
     return np.array(None) if isinstance(known, list) and any(np.ndim(k) for k in known) else np.asarray(known)
 
 
-def _differing(first: Any, of_first: Any, name: str, known: Any) -> str:
+def _differing(kind: str, first: Any, of_first: Any, name: str, known: Any) -> str:
     shown = ["none (it is no classifier)" if c is None else str(c.tolist()) for c in (of_first, known)]
     return (
-        f"The classes of net {first!r} are {shown[0]}, those of net {name!r} are {shown[1]}. Members of a pool predict "
-        "the same classes: train all nets on rows of every class, or make one pool for each set of classes."
+        f"The classes of {kind}{first!r} are {shown[0]}, those of {kind}{name!r} are {shown[1]}. Members of a pool "
+        "predict the same classes: train all nets on rows of every class, or make one pool for each set of classes."
     )
 
 
 def _marks(X: Any, y: Any, classes: np.ndarray | None, all_networks: bool) -> np.ndarray | None:
-    try:
+    if all_networks or X is None or y is None or _are_numbers(X):
         return rows_of(X, y, classes)
-    except (TypeError, ValueError) as error:
-        if all_networks or "could not convert" not in str(error):
-            raise
     warn_caller(
-        "X has columns that are no numbers, so that its rows cannot be marked, and their use as held-out data is not "
-        "warned of. Keep them apart, and leave X and y out."
+        "X is no array of numbers, so that its rows cannot be marked, and their use as held-out data is not warned of. "
+        "Keep them apart, and leave X and y out."
     )
     return None
+
+
+def _are_numbers(X: Any) -> bool:
+    """Return whether inputs are arrays of numbers, which tables with text and sparse arrays are not."""
+    if isinstance(X, dict):
+        return True
+    try:
+        return np.asarray(X, np.float32).ndim > 0
+    except (TypeError, ValueError):
+        return False
 
 
 def _named(item: Any, position: int) -> tuple[str, Any]:

@@ -5,6 +5,7 @@ import pickle
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.sparse import csr_matrix
 from sklearn.dummy import DummyClassifier
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import GridSearchCV
@@ -66,7 +67,7 @@ def test_a_net_knows_all_classes():
 
 
 def test_values_and_classes_are_no_pool():
-    with pytest.raises(ValueError, match="those of net 'ridge-1' are none"):
+    with pytest.raises(ValueError, match="those of 'ridge-1' are none"):
         ModelPool.from_estimators([LogisticRegression().fit(X, Y), Ridge().fit(X, X[:, 0])])
 
 
@@ -107,9 +108,14 @@ def test_an_estimator_that_needs_no_fit_is_taken():
 def test_rows_with_text_have_no_marks_and_a_warning_says_so():
     table = pd.DataFrame({"a": np.where(X[:, 0] > 0, "x", "y")})
     fitted = make_pipeline(OneHotEncoder(), LogisticRegression()).fit(table, Y)
-    with pytest.warns(UserWarning, match="X has columns that are no numbers, so that its rows cannot be marked"):
+    with pytest.warns(UserWarning, match="X is no array of numbers, so that its rows cannot be marked"):
         pool = ModelPool.from_estimators([fitted], table, Y)
     assert pool[0].rows is None
+    sparse = csr_matrix(X > 0)
+    with pytest.warns(UserWarning, match="its rows cannot be marked"):
+        ModelPool.from_estimators([DummyClassifier().fit(sparse, Y)], sparse, Y)
+    with pytest.raises(ValueError, match="Give both X and y, or neither"):
+        ModelPool.from_estimators([fitted], table)
     EnsembleClassifier(combine=EnsembleSelection()).fuse(pool, table, Y)  # without a warning
 
 
