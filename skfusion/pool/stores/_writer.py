@@ -206,6 +206,7 @@ def _replace(path: Path, data: bytes) -> None:
 
 def _append(path: Path, line: bytes, end: int) -> None:
     """Write a line at a place, over half a line that a stopped writer has left; a failure leaves nothing of it."""
+    _check_plain(path)
     with path.open("r+b", buffering=0) as file:
         file.truncate(end)
         file.seek(end)

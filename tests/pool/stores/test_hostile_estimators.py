@@ -13,6 +13,7 @@ import zipfile
 
 import numpy as np
 import pytest
+import skops.io
 from pools_on_disk import member, write_index
 from sklearn.linear_model import LogisticRegression
 from sklearn.svm import SVC
@@ -315,8 +316,7 @@ def test_pickles_in_an_archive_are_never_run(pool_with, tmp_path_factory):
 
 
 def test_a_foreign_file_of_skops_is_refused_as_it_is(pool_with):
-    skops = pytest.importorskip("skops.io", reason="an extra")
-    path = pool_with(lambda files: skops.dumps(SVC().fit(X, Y)))
+    path = pool_with(lambda files: skops.io.dumps(SVC().fit(X, Y)))
     with pytest.raises(PoolFormatError, match="member 'x', is damaged"):
         ModelPool.load(path)["x"].estimator  # noqa: B018
 
