@@ -13,7 +13,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+import torch
+
 import skfusion
+import skfusion.pool
 
 HERE = Path(__file__).parent
 
@@ -100,6 +104,21 @@ def write_unreleased_changes(app, config):
     (HERE / "_generated" / "unreleased.md").write_text(news)
 
 
+def write_pool_as_shown(app, config):
+    """Write what a notebook shows of a small pool, whose members and scores are made up, and of one of its members."""
+    rng = np.random.default_rng(0)
+    members = []
+    for k, lr in enumerate((0.001, 0.01, 0.1, 0.003)):
+        state = {f"layers.{i}.weight": torch.zeros(n, 64) for i, n in enumerate((64, 10) if k < 3 else (32, 10))}
+        losses = 0.1 + 2.2 * np.exp(-np.arange(25) * (0.1 + lr)) + 0.03 * rng.random(25)
+        history = [{"epoch": e, "train_loss": loss, "valid_loss": loss + 0.1} for e, loss in enumerate(losses, 1)]
+        meta = {"params": {"lr": lr}, "seed": k, "epoch": 25, "source": "study 'digits'", "history": history}
+        members.append(skfusion.pool.Member(f"trial-{k}", state, [0.931, 0.964, 0.948, 0.957][k], meta))
+    pool = skfusion.ModelPool(members, classes=range(10))
+    (HERE / "_generated").mkdir(exist_ok=True)
+    (HERE / "_generated" / "pool.html").write_text(pool._repr_html_() + members[1]._repr_html_(), encoding="utf-8")
+
+
 def skip_foreign_members(app, what, name, member, skip, options):
     """Leave out the methods that a class has from scikit-learn or from Python."""
     function = getattr(member, "fget", member)
@@ -112,3 +131,4 @@ def setup(app):
     app.connect("autodoc-skip-member", skip_foreign_members)
     app.connect("config-inited", write_api_pages)
     app.connect("config-inited", write_unreleased_changes)
+    app.connect("config-inited", write_pool_as_shown)
