@@ -1,12 +1,13 @@
 """Model reuse: pools of models with specifications of what they were trained on, and the search for those that fit.
 
 A provider publishes a model with a :class:`Specification`, a few weighted points in the place of the training inputs;
-`_kernel`, `_reduce` and `_simplex_program` make it. A :class:`ReusePool` holds such offers (`_offer`, `_features`,
-`_storage`), and a :class:`Search` (`_base`) finds those that fit a new task: by distance, `_single_mmd`,
-`_mixture_mmd` and `_all_mixture_mmd`, or on labelled rows, by the scores in `transferability`. A :class:`Reuser`
-(`_reuser`) makes one predictor of them: `_route` with `_herding`, `_average_found`, `_on_outputs`, `_fine_tune`, or
-`_as_found`, which does as the search says. The room may import `nets`, `data` and what is below them. A new search is a
-subclass of :class:`Search`, and a new way to reuse models one of :class:`Reuser`, each in a file of its own.
+`_kernel`, `_reduce` and `_simplex_program` make it. A :class:`ReusePool` (`_pool`) holds such offers (`_offer`,
+`_offered`, `_features`, `_storage`), and a :class:`Search` (`_base`) finds those that fit a new task: by distance,
+`_single_mmd`, `_mixture_mmd` and `_all_mixture_mmd`, or on labelled rows, by the scores in `transferability`. A
+:class:`Reuser` (`_reuser`) makes one predictor of them:
+`_route` with `_herding`, `_average_found`, `_on_outputs`, `_fine_tune`, or `_as_found`, which does as the search says.
+The room may import `nets`, `data` and what is below them. A new search is a subclass of :class:`Search`, and a new way
+to reuse models one of :class:`Reuser`, each in a file of its own.
 """
 
 from skfusion.reuse._all_mixture_mmd import AllMixtureMMD

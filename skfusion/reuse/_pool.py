@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, overload
@@ -14,6 +13,7 @@ from skfusion.pool import Member, ModelPool
 from skfusion.reuse._base import Found, Search
 from skfusion.reuse._mixture_mmd import MixtureMMD
 from skfusion.reuse._offer import Offer, labels_of
+from skfusion.reuse._offered import check_labels, member_of, offers_of
 from skfusion.reuse._specification import Specification, check_comparable
 from skfusion.reuse._storage import read_offers, write_offers
 
@@ -63,7 +63,7 @@ class ReusePool(Sequence[Offer]):
         labels: Mapping[str, Any] | None = None,
     ):
         if isinstance(offers, ModelPool):
-            offers = _offers_of(offers, specifications, labels or {})
+            offers = offers_of(offers, specifications, labels or {})
         elif specifications is not None or labels is not None:
             raise ValueError("Give specifications and labels with a ModelPool; offers have theirs.")
         offers = tuple(offers)
@@ -167,7 +167,7 @@ class ReusePool(Sequence[Offer]):
             The models of this one, and the new one.
         """
         name = name or (model.name if isinstance(model, Member) else f"{type(model).__name__.lower()}-{len(self)}")
-        member, own = _member_of(model, name)
+        member, own = member_of(model, name)
         return ReusePool([*self.offers, Offer(member, self._specified(X, spec, name), labels_of(own, labels, name))])
 
     def _specified(self, X: Any, spec: Specification | None, name: str) -> Specification:
@@ -255,6 +255,7 @@ def _check(offers: tuple[Any, ...]) -> None:
     names = [offer.name for offer in offers]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise ValueError(f"Names must be unique in a pool; these occur more than once: {twice}.")
+    check_labels(offers)
     for offer in offers[1:]:
         first = offers[0]
         if offer.task != first.task:
@@ -266,34 +267,3 @@ def _check(offers: tuple[Any, ...]) -> None:
             check_comparable(first.specification, offer.specification)
         except ValueError as error:
             raise ValueError(f"{first.name!r} and {offer.name!r} do not go together: {error}") from error
-
-
-def _offers_of(pool: ModelPool, specifications: Any, labels: Mapping[str, Any]) -> list[Offer]:
-    """Return the offers of a pool of members."""
-    if specifications is None or len(specifications) != len(pool):
-        n = "none" if specifications is None else len(specifications)
-        raise ValueError(f"A pool of {len(pool)} members needs a specification for each; got {n}.")
-    if isinstance(specifications, Mapping):
-        if missing := [name for name in pool.names if name not in specifications]:
-            raise ValueError(f"There is no specification of {missing}.")
-        specifications = [specifications[name] for name in pool.names]
-    if unknown := [name for name in labels if name not in pool.names]:
-        raise ValueError(f"labels names {unknown}, which are no members of the pool: {pool.names}.")
-    offers = []
-    for member, specification in zip(pool, specifications, strict=True):
-        own = pool.classes if member.is_network else getattr(member.estimator, "classes_", pool.classes)
-        offers.append(Offer(member, specification, labels_of(own, labels.get(member.name), member.name)))
-    return offers
-
-
-def _member_of(model: Any, name: str) -> tuple[Member, Any]:
-    """Return a member and the labels that the model has itself."""
-    if isinstance(model, Member):
-        own = None if model.is_network else getattr(model.estimator, "classes_", None)
-        return (model if model.name == name else model.replace(name=name)), own
-    if hasattr(model, "module_"):
-        pool = ModelPool.from_estimators([(name, model)])
-        return pool[0], pool.classes
-    if isinstance(model, type) or not hasattr(model, "predict"):
-        raise TypeError(f"A model is a Member, a fitted skorch net or a fitted estimator with predict; got {model!r}.")
-    return Member(name, estimator=copy.deepcopy(model)), getattr(model, "classes_", None)  # it may be fitted again

@@ -79,8 +79,8 @@ class Specification(BaseEstimator):
     .. math:: -4 \gamma \beta_m \Big[ \sum_j \beta_j k(z_m, z_j) (z_m - z_j) - \frac1n \sum_i k(z_m, x_i) (z_m - x_i)
         \Big]
 
-    A specification hides which row had which label, but not what rows look like: points may come close to training
-    rows, most of all to unusual ones. See :doc:`/guide/reuse`.
+    A specification says nothing of labels, but does not hide what rows look like: with more than about one point for 25
+    rows, points come close to training rows, and tell who was one. The guide has measurements.
 
     References
     ----------

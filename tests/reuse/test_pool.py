@@ -249,6 +249,15 @@ SPEC = Specification(3, 0.1).fit(X)
         (lambda: ReusePool().add(LogisticRegression().fit(X, Y), spec=SPEC, labels={11: 1}), ValueError, "renames"),
         (lambda: ReusePool().add(Ridge().fit(X, Y), spec=SPEC, labels={11: 1}), ValueError, "names no classes"),
         (
+            lambda: (
+                ReusePool()
+                .add(LogisticRegression().fit(X, Y), spec=SPEC, name="numbers")
+                .add(LogisticRegression().fit(X, np.where(Y < 5, "low", "high")), spec=SPEC, name="words")
+            ),
+            ValueError,
+            "text in 'words', and numbers elsewhere",
+        ),
+        (
             lambda: Offer(Member("a", {"w": torch.zeros(1)}, net=classifier()), SPEC),
             ValueError,
             "not known what its outputs stand for",
