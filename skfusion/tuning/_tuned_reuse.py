@@ -37,8 +37,7 @@ class TunedReuse(Search):
     cv : int, splitter or iterable, default=5
         Folds by which the ways that learn from labels are judged.
     scoring : str or callable, optional
-        As in ``GridSearchCV``, one score of all predictions together; minus the Brier score, which tells more of few
-        rows than the accuracy does, or R2 when omitted.
+        As in ``GridSearchCV``, one score of all predictions together; accuracy or R2 when omitted.
     sampler : sampler of Optuna, or callable, optional
         ``TPESampler`` when omitted. A callable, such as the class ``RandomSampler``, is called with
         ``seed=random_state``; an instance is copied for each search and keeps its own seed.
@@ -106,11 +105,10 @@ class TunedReuse(Search):
         self._check(y)
         rows, classes = labelled_rows(pool, X, y)
         task = rows.task or "classification"
-        scoring = "neg_brier_score" if self.scoring is None and task == "classification" else self.scoring
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Classes of fewer different rows")  # few rows are the rule here
             parts = list(folds(rows, self.cv, task, self.random_state))
-        candidates = Candidates(pool, rows, classes, parts, score_function(scoring, task), self.random_state)
+        candidates = Candidates(pool, rows, classes, parts, score_function(self.scoring, task), self.random_state)
         study = _Study(self, candidates)
         for candidate in candidates.obvious(self.max_members):
             study.know(candidate)
