@@ -297,16 +297,20 @@ def told_apart(known, name, what="loss"):
     return len(better), len(worse)
 
 
+def points(value):
+    """Return a difference of accuracies in points."""
+    return f"{100 * value:+.2f}".replace("-", "−")
+
+
 def verdict(known):
     """Return a line for each fusion: how often it is told apart from the best trial."""
     n, lines = len(known), []
     for name in (REFIT, SOUP, FIVE, SELECTION, CASCADE, STACK):
-        counts = [told_apart(known, name, what) for what in ("loss", "right")]
-        gains = [100 * of["fusions"][name]["right_gain"] for of in known.values()]
+        loss, right = (told_apart(known, name, what) for what in ("loss", "right"))
+        gains = [of["fusions"][name]["right_gain"] for of in known.values()]
         lines.append(
-            f"- *{name}*: by log-loss better than the best trial in {counts[0][0]} of the {n} searches and worse in "
-            f"{counts[0][1]}, by accuracy better in {counts[1][0]} and worse in {counts[1][1]}; from {min(gains):+.2f} to "
-            f"{max(gains):+.2f} points of accuracy.".replace("-0.", "−0.")
+            f"- *{name}*: by log-loss better than the best trial in {loss[0]} of the {n} searches and worse in {loss[1]}, by "
+            f"accuracy better in {right[0]} and worse in {right[1]}; from {points(min(gains))} to {points(max(gains))} points of accuracy."
         )
     return "\n".join(lines)
 
