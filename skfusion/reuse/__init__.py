@@ -4,10 +4,10 @@ A provider publishes a model with a :class:`Specification`, a few weighted point
 `_kernel`, `_reduce` and `_simplex_program` make it. A :class:`ReusePool` (`_pool`) holds such offers (`_offer`,
 `_offered`, `_features`, `_storage`), and a :class:`Search` (`_base`) finds those that fit a new task: by distance,
 `_single_mmd`, `_mixture_mmd` and `_all_mixture_mmd`, or on labelled rows, by the scores in `transferability`. A
-:class:`Reuser` (`_reuser`) makes one predictor of them:
-`_route` with `_herding`, `_average_found`, `_on_outputs`, `_fine_tune`, or `_as_found`, which does as the search says.
-The room may import `nets`, `data` and what is below them. A new search is a subclass of :class:`Search`, and a new way
-to reuse models one of :class:`Reuser`, each in a file of its own.
+:class:`Reuser` (`_reuser`) makes one predictor of them: `_route` with `_herding`, `_average_found`, `_on_outputs`,
+`_fine_tune`, or `_as_found`, which does as the search says. The room may import `nets`, `data` and what is below them.
+A new search is a subclass of :class:`Search`, and a new way to reuse models one of :class:`Reuser`, each in a file of
+its own.
 """
 
 from skfusion.reuse._all_mixture_mmd import AllMixtureMMD
