@@ -10,8 +10,8 @@ from typing import Any
 NONE = "–"
 
 STYLE = """<style>
-.skf { --bar: #2f74c0; margin: .4rem 0 1rem; color: inherit; max-width: 62rem; overflow-x: auto;
-       font: 13px/1.45 system-ui, sans-serif; }
+.skf { --bar: #2f74c0; margin: .4rem 0 1rem; max-width: 62rem; overflow-x: auto; color: inherit;
+  font: 13px/1.45 system-ui, sans-serif; }
 .skf table { border-collapse: collapse; margin: .3rem 0; background: transparent; color: inherit; }
 .skf tr { background: transparent !important; }
 .skf th, .skf td { padding: .18rem .7rem .18rem 0; text-align: left; vertical-align: top; border: 0; font-size: 13px; }
