@@ -53,7 +53,7 @@ class Kept(Collector):
 
     In the folder, members are called by their names and the keys of their runs, as ``"seed-0@5f3c..."``:
     ``ModelPool.load`` reads all, of whatever call, and :func:`~skfusion.pool.merge_folders` brings those of several
-    folders together. What is there and not of this call is left alone; :meth:`DirectoryStore.delete` removes members.
+    folders together. What is there and not of this call is left alone; ``DirectoryStore.delete`` removes members.
 
     References
     ----------
