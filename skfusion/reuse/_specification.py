@@ -12,6 +12,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted
 
+from skfusion.data import for_estimator
 from skfusion.reuse._kernel import inner, kernel, median_gamma, noise_quantile
 from skfusion.reuse._reduce import reduced
 
@@ -218,7 +219,8 @@ class Specification(BaseEstimator):
 def embedded(X: Any, transform: Any = None) -> np.ndarray:
     """Return what is embedded of inputs: flattened float64 rows, of what the transform makes of them."""
     if transform is not None:
-        X = transform.transform(X) if hasattr(transform, "transform") else transform(X)
+        fitted = hasattr(transform, "transform")
+        X = transform.transform(for_estimator(transform, X)) if fitted else transform(X)
     if isinstance(X, Mapping) and not issparse(X):
         raise TypeError(
             "A specification describes rows of one array, and X is a dict. Give transform=, a function that makes one "

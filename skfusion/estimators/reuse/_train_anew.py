@@ -8,6 +8,7 @@ import numpy as np
 from sklearn.base import clone
 
 from skfusion import nets
+from skfusion._rows import one_of
 from skfusion.collect import Seeds
 from skfusion.estimators._ensemble import EnsembleClassifier, EnsembleRegressor
 from skfusion.estimators.support._any_estimator import seeded, stream
@@ -30,12 +31,18 @@ class _TrainsAnew(Reuser):
         self.n_classes_ = None if classes is None else len(classes)
         self.others_ = not own and not isinstance(X, dict)
         target = y[:, 0] if classes is None and y is not None and y.shape[1] == 1 else y
+        self.only_ = None
+        if classes is not None and not own and len(np.unique(target)) == 1:  # of which most classifiers learn nothing
+            self.only_ = int(np.asarray(target)[0])
+            return self
         with stream(model, seed):
             self.estimator_ = seeded(model, seed).fit(self._as_it_takes(X), target)
         return self
 
     def __call__(self, X: Any) -> np.ndarray:
         """Predict; see :meth:`Reuser.__call__`."""
+        if self.only_ is not None and self.n_classes_ is not None:
+            return for_classes(np.ones((len(one_of(X)), 1)), np.array([self.only_]), self.n_classes_)
         X, fitted = self._as_it_takes(X), self.estimator_
         if self.n_classes_ is None:
             values = np.asarray(fitted.predict(X))

@@ -5,12 +5,16 @@ import warnings
 from typing import ClassVar
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.base import clone
+from sklearn.compose import make_column_transformer
 from sklearn.datasets import load_digits
 from sklearn.dummy import DummyClassifier
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from small_nets import small_nets
 
 from skfusion import ModelPool, ModelReuseClassifier, ModelReuseRegressor
@@ -169,6 +173,16 @@ def test_one_labelled_row_chooses_nothing(pool):
     assert far.classes_.tolist() == [ASKED[0]]
 
 
+def test_a_fold_of_one_class_is_learned_anew_too(pool):
+    rows = np.r_[np.flatnonzero(ASKED == 0)[:11], np.flatnonzero(ASKED == 1)[:1]]
+    few = quiet(ModelReuseClassifier(pool, estimator=LINEAR, random_state=0), NEW[rows], ASKED[rows], X_unlabelled=NEW)
+    assert few.report_["failure"].eq("").all()
+    assert few.report_.loc["anew", "score"] == 11 / 12
+    same = quiet(ModelReuseClassifier(pool[["high"]], estimator=LINEAR), 1 - NEW[rows[:5]], ASKED[rows[:5]])
+    assert same.classes_.tolist() == [0]
+    assert same.predict_proba(NEW[:3]).tolist() == [[1.0]] * 3
+
+
 def test_an_option_that_fails_is_left_out_and_named(pool):
     class Broken(LogisticRegression):
         def predict_proba(self, X):
@@ -214,6 +228,16 @@ def test_images_are_reused_by_networks_and_flat_models(pool):
     low = pool[["low"]]
     reused = ModelReuseClassifier(low, estimator=LINEAR, reuse=Route(), random_state=0).fit(images[asked < 5])
     assert reused.score(images[asked < 5], asked[asked < 5]) > 0.9
+
+
+def test_models_and_transforms_get_the_names_of_columns():
+    table = pd.DataFrame(NEW[:, 20:28], columns=[f"pixel {i}" for i in range(8)])
+    by_name = make_pipeline(make_column_transformer((StandardScaler(), ["pixel 3", "pixel 6"])), LogisticRegression())
+    half, spec = table[:300], Specification(20, transform=StandardScaler().fit(table[:300]))
+    named = ReusePool().add(by_name.fit(half, ASKED[:300]), half, spec=spec, name="named")
+    reused = ModelReuseClassifier(named).fit(table[300:])
+    assert reused.feature_names_in_[0] == "pixel 0"
+    assert (reused.predict(table[320:]) == by_name.predict(table[320:])).mean() > 0.99
 
 
 # ---- values
