@@ -362,10 +362,10 @@ on one thread of a machine with {os.cpu_count()} {platform.machine()} cores, whi
 READING = """What is behind it:
 
 - **Trials that are there already make a better ensemble than any of them is alone**, on the two large tables, at the cost of some networks a prediction: ensemble selection by log-loss in all four searches, and by accuracy in three; after Optuna on *teacher*, whose best trial is a good one, accuracies are not told apart. It also has a higher mean accuracy and a lower mean log-loss there than the best settings refitted on all rows, for which no interval was computed.
-- **A soup costs one network and gains less, or nothing.** It is a mean of one to seven trials of its group: most have gone too far from their start, with learning rates up to 0.03. In each of the four searches on large tables, the best settings refitted on all rows have a higher mean accuracy, for the same cost. Narrower spaces of settings make better soups: see [fine-tunes](finetunes.md).
+- **A soup costs one network and gains less, or nothing.** It is a mean of one to seven trials of its group; others may have gone too far from their start, at learning rates up to 0.03, which was not measured. In each of the four searches on large tables, the best settings refitted on all rows have a higher mean accuracy, for the same cost. Narrower spaces of settings make better soups: see [fine-tunes](finetunes.md).
 - **The stack** uses all trials, and learns a weight for each class of each member on the held-out rows. With thousands of these its mean accuracy is the highest; its log-loss is not always, and it takes all networks.
 - **The cascade of the selection** asks fewer networks a row than the selection does, and its accuracy is a little lower. So is its gain in log-loss: rows that stop early have the probabilities of fewer members. For networks this small it saves little time or none.
-- **On digits**, with 360 rows to choose by, the best trial is right in 97 % of 360 test rows a split, and hardly anything can be told apart from it.
+- **On digits**, with 360 rows to choose by, the best trial is right in 97 % of the test rows, of which there are 360 a split, and hardly anything can be told apart from it.
 """
 
 
