@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 
 import numpy as np
 import pandas as pd
@@ -39,7 +40,7 @@ def cluster():
 
 @pytest.fixture
 def on_dask(cluster):
-    with parallel_config(backend="dask"):
+    with parallel_config(backend="dask", wait_for_workers_timeout=500):
         yield cluster
 
 
@@ -78,7 +79,11 @@ def test_a_worker_that_dies_is_replaced(kept, on_dask, tmp_path):
     killing = Killing(on_dask)
     pool = collected(Kept(seeds, tmp_path / "pool") if kept else seeds, progress=killing, net=SLOW)
     assert_same(pool, local, atol=1e-6)
-    assert killing.killed not in pids_of(on_dask)
+    deadline = time.monotonic() + 500
+    while killing.killed in pids_of(on_dask):  # until the cluster has noticed, and there is another one
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    distributed.get_client().wait_for_workers(2, timeout=500)
 
 
 def test_an_error_on_a_worker_names_the_member(on_dask):
