@@ -15,7 +15,7 @@ from sklearn.tree import DecisionTreeClassifier
 from skfusion import ModelReuseClassifier, ModelReuseRegressor
 from skfusion._rows import Rows
 from skfusion.data import folds, score_function
-from skfusion.reuse import AsFound, AverageFound, MixtureMMD, ReusePool, Route
+from skfusion.reuse import AsFound, AverageFound, LogME, MixtureMMD, ReusePool, Route
 from skfusion.tuning import TunedReuse
 from skfusion.tuning._reuse_candidates import WAYS, Candidates, labelled_rows
 
@@ -140,7 +140,7 @@ def test_random_labels_give_chance_on_other_rows(pool):
     accuracies = []
     for seed in range(3):
         y = np.random.default_rng(seed).permutation(Y)
-        found = pool.search(X[NEW], y[NEW], TunedReuse(n_trials=15, random_state=seed))
+        found = pool.search(X[NEW], y[NEW], TunedReuse(n_trials=10, cv=3, random_state=seed))
         fitted = AsFound().fit(found, X[NEW], y[NEW], np.arange(10), 0)
         accuracies.append((fitted(X[LATER]).argmax(axis=1) == y[LATER]).mean())
     assert abs(np.mean(accuracies) - 0.1) < 4 * np.sqrt(0.09 / (3 * 737))
@@ -153,7 +153,7 @@ def test_random_labels_give_chance_in_the_report_of_an_estimator(pool):
     for seed in range(3):
         y = np.random.default_rng(seed).permutation(Y)[rows]
         reuse = ModelReuseClassifier(
-            pool, search=TunedReuse(n_trials=5), estimator=DummyClassifier(), cv=3, random_state=seed
+            pool, search=TunedReuse(n_trials=2, cv=3), estimator=DummyClassifier(), cv=2, random_state=seed
         )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # that training anew is better
@@ -233,9 +233,8 @@ def test_values():
 
 
 def test_an_estimator_does_as_the_search_says(pool):
-    reuse = ModelReuseClassifier(
-        pool, search=TunedReuse(n_trials=5), estimator=LogisticRegression(), cv=3, random_state=0
-    )
+    search = TunedReuse(n_trials=2, cv=3)
+    reuse = ModelReuseClassifier(pool, search=search, estimator=LogisticRegression(), cv=2, random_state=0)
     reuse.fit(X[NEW], Y[NEW])
     assert reuse.chosen_ == "AsFound"
     assert type(reuse.reuser_.reuser_) is type(reuse.found_.reuse)
@@ -245,6 +244,17 @@ def test_an_estimator_does_as_the_search_says(pool):
 def test_two_rows_of_two_labels_are_enough(pool):
     found = pool.search(X[NEW][:2], Y[NEW][:2], TunedReuse(n_trials=3))
     assert np.isfinite(found.weights).all()
+
+
+@pytest.mark.parametrize("search", [TunedReuse(n_trials=2), LogME()], ids=["Optuna", "LogME"])
+def test_where_a_fold_has_too_few_rows_to_search_a_model_is_trained_anew(pool, search):
+    """With a row of each of two labels, no fold has two rows, or two labels."""
+    rows = np.flatnonzero(Y == 0)[-1], np.flatnonzero(Y == 1)[-1]
+    reuse = ModelReuseClassifier(pool, search=search, estimator=DummyClassifier(), random_state=0)
+    with pytest.warns(UserWarning, match="A model is trained anew"):
+        reuse.fit(X[[*rows]], Y[[*rows]])
+    assert reuse.chosen_ == "anew"
+    assert "at least 2" in reuse.report_.loc[reuse.report_.index != "anew", "failure"].iloc[0]
 
 
 def test_a_pool_of_one_model_tries_what_can_be_made_of_it(pool):

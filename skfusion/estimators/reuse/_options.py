@@ -65,10 +65,12 @@ def judged(
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Classes of fewer different rows")  # few rows are the rule here
         parts = list(folds(rows, cv, task, seed))
-    found = [found_of(train) for train, _ in parts]
+    found = [_found(found_of, train) for train, _ in parts]
     scores, failures = dict[str, float](), dict[str, str]()
     for name, option in options.items():
         try:
+            if name != ANEW and (failed := next((f for f in found if isinstance(f, Exception)), None)) is not None:
+                raise failed
             P, tested = _out_of_fold(option, parts, found, rows, classes, seed)
             value = score(P, rows.take(tested))
         except Exception as error:  # one failure loses one option
@@ -81,10 +83,18 @@ def judged(
     return Judged(scores, failures)
 
 
+def _found(found_of: Callable[[np.ndarray], Found], train: np.ndarray) -> Found | ValueError:
+    """Return what is found from the rows of a fold, or why nothing can be, as where all are of one class."""
+    try:
+        return found_of(train)
+    except ValueError as error:
+        return error
+
+
 def _out_of_fold(
     option: Reuser,
     parts: list[tuple[np.ndarray, np.ndarray]],
-    found: list[Found],
+    found: list[Any],
     rows: Rows,
     classes: np.ndarray | None,
     seed: int,
