@@ -123,7 +123,13 @@ def table_of_gains(kept):
         "| --- | --- | --- | --- |",
     ]
     for n in (10, 50):
-        for mine in ("LEEP's first", "LogME's first, probed", "Optuna", "mixture, labels choose"):
+        for mine in (
+            "LEEP's first",
+            "LogME's first, probed",
+            "Optuna, obvious candidates",
+            "Optuna",
+            "mixture, labels choose",
+        ):
             row = [f"{n}", mine]
             for other in (f"trained anew, {n}", "mixture, routed, 0"):
                 a, b = ours[f"{mine}, {n}"], ours[other]
@@ -189,7 +195,7 @@ even ones; *far domain*, 0-4 upside down. Half of a task's rows are the user's, 
 Seconds are the processor's, for search, fit and prediction, in the median.
 
 Methods without fallback: what a search finds, reused in one way. *Mixture, labels choose* is `ModelReuseClassifier` as it is: it also trains a logistic regression anew, and
-takes it where that is better out of fold. *Optuna* is `TunedReuse()`. *Trained anew* is that logistic regression on the labelled rows alone.
+takes it where that is better out of fold. *Optuna* is `TunedReuse()`, and *obvious candidates* are those that it begins with, `TunedReuse(0)`. *Trained anew* is that logistic regression on the labelled rows alone.
 
 ## Is the best model found?
 

@@ -133,6 +133,7 @@ def methods(pool, n_labels, seed):
     return {
         "LEEP's first": Searched(pool, LEEP(), AverageFound()),
         "LogME's first, probed": Searched(pool, LogME(), Probe()),
+        "Optuna, obvious candidates": Searched(pool, TunedReuse(0, random_state=seed), AsFound()),
         "Optuna": Searched(pool, TunedReuse(random_state=seed), AsFound()),
         "mixture, labels choose": reuse(pool, seed=seed),
         "trained anew": LogisticRegression(max_iter=1000),
