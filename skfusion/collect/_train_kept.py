@@ -92,7 +92,8 @@ def _trained(
         plan = nets.plan(net, rows, todo, True, max_bytes, n_processes)
         sizes = _at_most(AT_A_TIME if plan.vectorized and not _on_gpu(net) else len(todo), plan.sizes)
     chunks = [todo[a:b] for a, b in pairwise(np.cumsum([0, *sizes]))]
-    work = [(folder, train_chunk, {run.name: keys[run.name] for run in chunk}, net, rows) for chunk in chunks]
+    to_keep = {run.name: keys[run.name] for run in missing}
+    work = [(folder, train_chunk, to_keep, net, rows) for _ in chunks]
     if n_processes > 1 and len(chunks) > 1:
         ready = [[replace(run, state=folder.travelling(run.state)) for run in chunk] for chunk in chunks]
         jobs = [delayed(_keep_elsewhere)(*w, chunk, plan.vectorized) for w, chunk in zip(work, ready, strict=True)]
@@ -125,11 +126,16 @@ def _keep_chunk(
     vectorized: bool,
     progress: Any,
 ) -> tuple[dict[str, Outcome], str | None]:
-    """Train some runs in this process and keep their members; those of a run that was ended on purpose are not kept."""
+    """Train some runs in this process and keep the members of those that have a key.
+
+    Those of a run that was ended on purpose are not kept.
+    """
     watched = _Ended(progress)
     results, reason = train_chunk(net, rows, runs, vectorized, watched)
     outcomes: dict[str, Outcome] = {}
     for run, (members, failure) in zip(runs, results, strict=True):
+        if run.name not in keys:  # it is there, perhaps in use, and was trained for company only
+            continue
         if run.name in watched.ended:
             outcomes[run.name] = [], members, failure
             continue
@@ -150,8 +156,9 @@ def _keep_elsewhere(
 ) -> tuple[dict[str, Outcome], str | None]:
     """Keep some runs in a worker; a task that a scheduler starts again, as its end is lost, may have kept them."""
     complete = folder.complete()
-    if all(keys[run.name] in complete for run in runs):
-        return {run.name: (complete[keys[run.name]], [], None) for run in runs}, None
+    asked = [run.name for run in runs if run.name in keys]
+    if all(keys[name] in complete for name in asked):
+        return {name: (complete[keys[name]], [], None) for name in asked}, None
     with of_runs(runs):
         return _keep_chunk(folder, train_chunk, keys, net, rows, runs, vectorized, None)
 

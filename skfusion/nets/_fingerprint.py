@@ -158,11 +158,25 @@ def parts_of_class(cls: type) -> tuple[Any, ...]:
     name = cls.__module__, cls.__qualname__
     if is_installed(cls.__module__):
         functions = [f for base in cls.__mro__ for f in vars(base).values() if isinstance(f, FunctionType)]
-        return name, release(cls.__module__), [f.__code__ for f in functions]
+        return name, release(cls.__module__), {_as_imported(f).__code__ for f in functions}
     methods = FunctionType, staticmethod, classmethod
     kept = {k: v for k, v in vars(cls).items() if isinstance(v, methods) or not k.startswith("__")}
     kept.pop("_abc_impl", None)
     return name, type(cls), cls.__bases__, kept
+
+
+def _as_imported(function: FunctionType) -> FunctionType:
+    """Return a function without what installed packages put around it later.
+
+    Torch does so around steps of optimizers when the first one is made, and ``torch.compile`` around more.
+    """
+    while isinstance(inner := getattr(function, "__wrapped__", None), FunctionType) and _is_of_package(function):
+        function = inner
+    return function
+
+
+def _is_of_package(function: FunctionType) -> bool:
+    return bool({"site-packages", "dist-packages"} & {*Path(function.__code__.co_filename).parts})
 
 
 def parts_of_function(function: FunctionType) -> tuple[Any, ...]:
