@@ -142,7 +142,7 @@ def main():
     if distributed is None:
         print("\nDask is not installed: pip install 'skfusion[dask]'")
         return
-    options = {"n_workers": 2, "threads_per_worker": 1, "processes": True, "dashboard_address": None}
+    options = {"n_workers": 2, "threads_per_worker": 1, "processes": True, "dashboard_address": ":0"}
     with distributed.LocalCluster(**options) as cluster, distributed.Client(cluster):
         measured("Dask", dask, args, net, rows, expected)
 

@@ -30,8 +30,8 @@ SLOW = problems.sized_net(max_epochs=40)
 
 @pytest.fixture(scope="module")
 def cluster():
-    """A cluster of two processes, without a dashboard, which are gone afterwards."""
-    options = {"n_workers": 2, "threads_per_worker": 1, "processes": True, "dashboard_address": None}
+    """A cluster of two processes, which are gone afterwards; its HTTP server takes a free port."""
+    options = {"n_workers": 2, "threads_per_worker": 1, "processes": True, "dashboard_address": ":0"}
     with distributed.LocalCluster(**options, silence_logs=50) as cluster, distributed.Client(cluster):
         yield cluster
         pids = pids_of(cluster)
