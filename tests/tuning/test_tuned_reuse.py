@@ -251,7 +251,10 @@ def test_where_a_fold_has_too_few_rows_to_search_a_model_is_trained_anew(pool, s
     """With a row of each of two labels, no fold has two rows, or two labels."""
     rows = np.flatnonzero(Y == 0)[-1], np.flatnonzero(Y == 1)[-1]
     reuse = ModelReuseClassifier(pool, search=search, estimator=DummyClassifier(), random_state=0)
-    with pytest.warns(UserWarning, match="A model is trained anew"):
+    with (
+        pytest.warns(UserWarning, match="A model is trained anew"),
+        pytest.warns(UserWarning, match="These ways to reuse models are left out: .*at least 2"),
+    ):
         reuse.fit(X[[*rows]], Y[[*rows]])
     assert reuse.chosen_ == "anew"
     assert "at least 2" in reuse.report_.loc[reuse.report_.index != "anew", "failure"].iloc[0]
