@@ -25,6 +25,9 @@ from learnware.reuse import AveragingReuser, EnsemblePruningReuser, FeatureAugme
 from learnware.specification import Specification, generate_rkme_table_spec
 
 KIND = "RKMETableSpecification"
+N_HERDED = 100
+"""Rows that the job selector herds; the default of 1 000, at a cubic cost, takes more than a minute a task."""
+
 ABSENT = -30.0
 """Logarithm of the probability of a digit that a model does not know."""
 
@@ -92,7 +95,7 @@ def reused(kind, models, X, y, test, known):
     if kind == "averaging":
         return labels_of(AveragingReuser(models, mode="vote_by_prob").predict(test), known)
     if kind == "job selector":
-        return labels_of(JobSelectorReuser(models, use_herding=True).predict(test), known)
+        return labels_of(JobSelectorReuser(models, herding_num=N_HERDED, use_herding=True).predict(test), known)
     reuser = (EnsemblePruningReuser if kind == "ensemble pruning" else FeatureAugmentReuser)(
         models, mode="classification"
     )
