@@ -188,7 +188,7 @@ What a pool of 20 networks brings for new tasks with no labels, 10 and 50. Made 
     OMP_NUM_THREADS=1 python benchmarks/results_reuse.py run --learnware ENVIRONMENT/bin/python
     OMP_NUM_THREADS=1 python benchmarks/results_reuse.py write
 
-on one thread ({kept["versions"]}; {peers.get("versions", "without learnware")}). {n} draws of the images, of the labelled rows and of the networks' weights.
+on one thread ({kept["versions"]}; {peers.get("versions", "without learnware")}). {n} draw{"s" if n > 1 else ""} of the images, of the labelled rows and of the networks' weights.
 
 **The pool**: networks with one hidden layer of 32 units, each trained on 250 images of the digits of scikit-learn from one of four domains (upright, turned
 by 90°, inverted, mirrored) and one of five subsets of the digits (0-4, 5-9, even, odd, all). **The tasks** have images that no network saw: *one model's*, turned
