@@ -141,7 +141,7 @@ def print_member(console: Console, found: Contents, member: About) -> None:
         tensors.add_column("dtype", justify="right")
         for name, tensor in member.tensors.items():
             shape = " x ".join(map(str, tensor.shape)) or "number"
-            tensors.add_row(escape(printable(name)), shape, escape(tensor.dtype))
+            tensors.add_row(escape(printable(name)), shape, escape(printable(tensor.dtype)))
         console.print(tensors)
 
 

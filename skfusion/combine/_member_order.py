@@ -29,7 +29,7 @@ def order_by_gain(held: HeldOut, weights: np.ndarray, costs: np.ndarray, budget:
 
 def _within(budget: float, order: np.ndarray, costs: np.ndarray, least: int) -> list[int]:
     """Return the first members of an order, as many as each row asks, that a budget allows."""
-    if len(order) == least:
+    if len(costs) == 1:  # there is nothing to save
         return []
     if (cheapest := _cheapest(costs[order], least)) > budget * (1 + 1e-9):
         what = "a member, which costs" if least == 1 else f"{least} members, which cost"

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from skfusion.checkpoints import format as formats
-from skfusion.checkpoints.format import DATA_FILE, Index
+from skfusion.checkpoints.format import DATA_FILE, INDEX, Index
 from skfusion.pool._about import ESTIMATOR, About
 
 PARTS = "state", "estimator", "rows", "predictions"
@@ -84,7 +84,10 @@ def contents(path: Any) -> Contents:
     def read(index: Index) -> Contents:
         if not index.exists:
             raise FileNotFoundError(f"There is no pool in {directory}: save one there, or correct the path.")
-        members = tuple(_in_folder(directory, entry) for entry in index.members.values())
+        try:
+            members = tuple(_in_folder(directory, entry) for entry in index.members.values())
+        except RecursionError as error:  # of metadata that was nested on purpose
+            raise formats.damaged(directory / INDEX, error) from error
         there = sorted(p.name for p in directory.iterdir() if DATA_FILE.fullmatch(p.name))
         left = tuple(name for name in there if index.uses[name] <= 0)
         classes = formats.classes_from_json(index.classes)

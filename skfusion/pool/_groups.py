@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
@@ -72,7 +72,8 @@ class PoolParts:
         """Return the members in groups of one architecture and one start, whose weights may be averaged.
 
         Networks that were trained apart from different random weights lie in different valleys of the loss, and their
-        mean is no good network.
+        mean is no good network. Settings of the module that a search has tried, as ``module__activation``, are of the
+        architecture, unless they are numbers with a fraction, as rates of dropout are.
 
         Parameters
         ----------
@@ -105,8 +106,8 @@ class PoolParts:
             elif start is None and not one_start:
                 alone[member.name] = "it is not known from which weights it started"
             else:
-                shapes = tuple((name, tuple(tensor.shape)) for name, tensor in member.state.items())
-                by_key.setdefault((shapes, start), []).append(member)
+                shapes = frozenset((name, tuple(tensor.shape)) for name, tensor in member.state.items())
+                by_key.setdefault((shapes, start, _module_settings(member)), []).append(member)
         groups = [group for group in by_key.values() if len(group) > 1]
         ranked = sorted(groups, key=_best_score, reverse=True)
         singles = {m.name: "no other one is of its architecture and start" for g in by_key.values() for m in g}
@@ -151,6 +152,17 @@ class PoolParts:
                 "members of one fold, ModelPool.from_search(search, fold=0), or judge on other rows."
             )
         return positions
+
+
+def _module_settings(member: Member) -> frozenset[tuple[str, str]]:
+    """Return by which settings modules of equal tensors may compute different things, such as activations.
+
+    Rates, such as those of dropout, are none of them: they matter in training alone.
+    """
+    params = member.meta.get("params")
+    settings = params if isinstance(params, Mapping) else {}
+    of_module = {key: value for key, value in settings.items() if "module" in key.split("__")}
+    return frozenset((key, repr(value)) for key, value in of_module.items() if not isinstance(value, float))
 
 
 def _best_score(group: Sequence[Member]) -> float:

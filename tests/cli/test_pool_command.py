@@ -193,6 +193,36 @@ def test_names_from_strangers_do_not_reach_the_terminal(tmp_path):
         assert "[bold]x[/]" in text
 
 
+def wicked_header(folder, **about):
+    """Write another header into the file of the one member of a pool, which listing does not check."""
+    ModelPool([member("a")]).save(folder)
+    text = json.dumps({"w": {"dtype": "F32", "shape": [3, 2], "data_offsets": [0, 24], **about}}).encode()
+    (path,) = folder.glob("state-*")
+    path.write_bytes(len(text).to_bytes(8, "little") + text + bytes(24))
+
+
+def test_headers_from_strangers_do_not_reach_the_terminal(tmp_path):
+    wicked_header(tmp_path, dtype="\x1b[31mred\x07")
+    assert not {*"\x1b\x07"} & {*run("show", tmp_path, "a")}
+
+
+@pytest.mark.parametrize("n", [2**70, 10**4000])
+def test_sizes_that_no_file_can_have_are_not_shown(tmp_path, n):
+    wicked_header(tmp_path, shape=[n, n])
+    for words in (("ls", tmp_path), ("show", tmp_path, "a"), ("ls", tmp_path, "--json")):
+        assert str(n)[:20] not in run(*words)
+    assert json.loads(run("ls", tmp_path, "--json"))["members"][0]["n_numbers"] is None
+
+
+@pytest.mark.parametrize("depth", [800, 5000])
+def test_settings_that_are_nested_on_purpose_are_damage(tmp_path, depth):
+    ModelPool([member("a", meta={"seed": 3})]).save(tmp_path)
+    (text,) = re.findall(r"(?m)^\{\"meta\".*$", (tmp_path / "pool.json").read_text())
+    entry = text.replace("3", '{"a":' * depth + "3" + "}" * depth, 1)
+    (tmp_path / "pool.json").write_bytes(formats.index_to_bytes([entry], None, None, None, 2))
+    assert "nested too deeply" in run("ls", tmp_path, code=2)
+
+
 def test_members_are_listed_by_the_index_and_a_header_each(tmp_path, monkeypatch, request):
     ModelPool([member(f"m{i}", meta={"seed": i}) for i in range(300)]).save(tmp_path)
     request.getfixturevalue("no_weights_are_read")

@@ -218,6 +218,17 @@ def test_costs_have_the_unit_of_the_budget():
     assert Cascade(Average([0, 1, 1, 0]), costs=given, threshold=2).fit(P, y, "classification").cost_ == 6
 
 
+def test_a_budget_that_the_only_members_left_exceed_is_reported():
+    P, y = guesses("classification", n=200)
+    weighted = Average([0, 1, 0, 0])
+    with pytest.warns(UserWarning, match="budget=2 of Cascade is too small.* a member, which costs 3"):
+        cascade = Cascade(weighted, budget=2, costs=[1, 3, 1, 1]).fit(P, y, "classification")
+    assert (cascade.order_.tolist(), cascade.cost_) == ([1], 3)
+    values, y = guesses("regression", n=200)
+    with pytest.warns(UserWarning, match="2 members, which cost 1"):
+        assert Cascade(budget=0.4).fit(values[:2], y, "regression").cost_ == 1
+
+
 @pytest.mark.parametrize("task", ["classification", "regression"])
 def test_a_budget_that_the_best_member_exceeds_puts_a_cheaper_one_first(task):
     P, y = guesses(task, n=200)

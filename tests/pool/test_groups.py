@@ -60,3 +60,20 @@ def test_rows_that_are_new_to_all_members():
         pool.unseen(X[:2], y[:2])
     with pytest.raises(ValueError, match="Give both X and y"):
         pool.unseen(None, None)
+
+
+def test_modules_of_other_settings_are_of_another_architecture():
+    def tried(name, **params):
+        return Member(name, {"w": torch.ones(2)}, meta={"start": "s", "params": params})
+
+    tanh = {"net__module__activation": "torch.nn.Tanh"}
+    relu = {"net__module__activation": "torch.nn.ReLU"}
+    members = [
+        tried("a", **tanh, lr=0.1, module__dropout=0.1),
+        tried("b", **relu, lr=0.1),
+        tried("c", **tanh, lr=0.2, module__dropout=0.2, optimizer="Adam"),
+        tried("d", **relu, lr=0.3, module__residual=True),
+    ]
+    groups = ModelPool(members).grouped()
+    assert [g.names for g in groups] == [["a", "c"]]
+    assert {*groups.alone} == {"b", "d"}

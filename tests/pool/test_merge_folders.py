@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from sklearn.ensemble import RandomForestClassifier
 
 from skfusion import ModelPool
 from skfusion.pool import DirectoryStore, Member, PoolFormatError, merge_folders
@@ -115,3 +116,16 @@ def test_bad_folders_are_named(tmp_path):
     with pytest.raises(PoolFormatError, match="pool.json"):
         merge_folders([a], tmp_path / "all")
     assert not (tmp_path / "all").exists()
+
+
+def test_estimators_are_merged_again_whose_types_are_not_trusted(tmp_path):
+    X, y = np.arange(8.0)[:, None], np.arange(8) // 4
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        forest = RandomForestClassifier(2, random_state=seed).fit(X, y)
+        folder(tmp_path / name, Member("f", estimator=forest))
+    folders = [tmp_path / "a", tmp_path / "b"]
+    assert merge_folders(folders, tmp_path / "all") == ["f"]
+    assert merge_folders(folders, tmp_path / "all") == []
+    with pytest.raises(ValueError, match="different members called 'f'"):
+        merge_folders([tmp_path / "c"], tmp_path / "all")
+    assert merge_folders([tmp_path / "c"], tmp_path / "all", prefix=True) == ["c/f"]

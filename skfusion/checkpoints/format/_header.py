@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
@@ -33,19 +34,21 @@ class Described:
 def described(path: Path) -> dict[str, Described]:
     """Return what the tensors in a safetensors file are, by name; raise ``ValueError`` where it has no such header."""
     with path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        if not 2 <= length <= min(LONGEST, path.stat().st_size - 8):
+        length, size = int.from_bytes(file.read(8), "little"), path.stat().st_size
+        if not 2 <= length <= min(LONGEST, size - 8):
             raise ValueError(f"{path} is damaged: it begins with no header.")
         text = file.read(length)
     try:
         header = json.loads(text)
-        return {name: _tensor(about) for name, about in header.items() if name != "__metadata__"}
+        return {name: _tensor(about, size) for name, about in header.items() if name != "__metadata__"}
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ValueError(f"{path} is damaged: its header cannot be read.") from error
 
 
-def _tensor(about: Mapping[str, Any]) -> Described:
+def _tensor(about: Mapping[str, Any], size: int) -> Described:
     shape, dtype = about["shape"], about["dtype"]
     if not isinstance(dtype, str) or not all(type(n) is int and n >= 0 for n in shape):
         raise ValueError(f"{about!r:.80} is no tensor")
+    if prod(shape) > 8 * size or max(shape, default=0) > sys.maxsize:  # numbers of a bit are the smallest
+        raise ValueError(f"{about!r:.80} does not fit into a file of {size} bytes")
     return Described(tuple(shape), _NAMES.get(dtype, dtype))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import threading
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -176,6 +176,10 @@ class File:
     def kind(self) -> str:
         """What it holds, a state, an estimator or an array of one of two kinds."""
         return self.name.partition("-")[0]
+
+    def header(self) -> Mapping[str, formats.Described]:
+        """Return what the tensors in it are; ``OSError`` where it is elsewhere and was not fetched yet."""
+        return formats.described(self.reader.directory / self.name)
 
     def _read(self) -> Any:
         trusted = None if self.name in self.reader.own else self.reader.trusted

@@ -202,3 +202,17 @@ def test_a_pool_does_not_keep_what_is_not_used_any_more(tmp_path):
     del loaded
     gc.collect()
     assert member.rows.tolist() == ROWS.tolist()
+
+
+def test_what_tensors_are_is_known_without_reading_them(tmp_path, read):
+    tensors = {"w": torch.ones(3, 2, dtype=torch.bfloat16), "n": torch.tensor(7)}
+    members = [Member("a", tensors), Member("b", {"w": torch.ones(2)}), Member("c", tensors)]
+    ModelPool(members).save(tmp_path)
+    loaded = ModelPool.load(tmp_path)
+    assert loaded.to_frame().equals(ModelPool(members).to_frame())
+    assert loaded.to_frame()["n_numbers"].tolist() == [7, 2, 7]
+    assert loaded.to_frame()["architecture"].tolist() == ["A", "B", "A"]
+    assert "7 numbers" in loaded["a"]._repr_html_()
+    assert read == []
+    loaded[:1].save(tmp_path)  # the files of the others are gone
+    assert loaded.to_frame()["n_numbers"].isna().tolist() == [False, True, True]
