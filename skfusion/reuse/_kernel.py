@@ -50,9 +50,13 @@ def median_gamma(X: np.ndarray, rng: np.random.RandomState) -> float:
 def noise_quantile(gram: np.ndarray, level: float, rng: np.random.RandomState, n_draws: int = 200) -> float:
     """Return a quantile of how far the embedding of rows is from that of what they were drawn from, by the bootstrap.
 
-    It is that of ``||mu* - mu||`` for resampled rows, where ``gram`` has the kernel between the rows.
+    It is that of ``||mu* - mu||`` for resampled rows, where ``gram`` has the kernel between the rows, and larger by
+    what resampled rows vary less, the root of n / (n - 1). Fewer than 4 rows do not tell it; then it is the largest
+    distance that there is, the root of 2.
     """
     n = len(gram)
+    if n < 4:
+        return float(np.sqrt(2))
     W = rng.multinomial(n, np.full(n, 1 / n), size=n_draws) / n - 1 / n
     squares = np.einsum("ij,ij->i", W @ gram, W)
-    return float(np.sqrt(np.quantile(np.maximum(squares, 0.0), level)))
+    return float(np.sqrt(np.quantile(np.maximum(squares, 0.0), level) * n / (n - 1)))

@@ -63,8 +63,8 @@ class Specification(BaseEstimator):
     error_ : float
         The distance from the embedding of the rows.
     noise_ : float
-        A bound for the distance of the embedding of the rows from that of what they were drawn from, which holds in
-        97.5 % of cases, by the bootstrap.
+        A bound for the distance of the embedding of the rows, at most 5 000, from that of what they were drawn from,
+        which holds in 97.5 % of cases, by the bootstrap.
     n_rows_ : int
         How many rows it is of.
     history_ : list of float
@@ -145,7 +145,7 @@ class Specification(BaseEstimator):
             X = X[np.sort(rng.choice(len(X), MOST_ROWS, replace=False))]
         self.gamma_ = median_gamma(X, rng) if self.gamma is None else float(self.gamma)
         gram = kernel(X, X, self.gamma_)
-        self.noise_ = noise_quantile(gram, _LEVEL, rng) * float(np.sqrt(len(X) / self.n_rows_))
+        self.noise_ = noise_quantile(gram, _LEVEL, rng)
         if self.n_points is None:
             self.points_, self.weights_ = X, np.full(len(X), 1 / len(X))
             self.history_ = [0.0]

@@ -64,6 +64,29 @@ def test_rows_of_the_source_are_rarely_refused(pool):
     assert np.mean(refused) <= 0.05
 
 
+@pytest.mark.parametrize("m", [1, 2, 3, 4])
+def test_very_few_rows_of_the_source_are_rarely_refused(m):
+    refused = []
+    for seed in range(20):
+        rng = np.random.RandomState(seed)
+        spec = Specification(None).fit(rng.normal(size=(200, 2)))
+        pool = ReusePool().add(DummyRegressor().fit(np.zeros((1, 2)), [0.0]), spec=spec)
+        refused.append(not pool.search(rng.normal(size=(m, 2)), search=SingleMMD()).fits)
+    assert np.mean(refused) <= 0.1
+
+
+def test_rows_of_the_source_are_rarely_refused_where_some_are_drawn(monkeypatch):
+    """The noise is that of the rows that are embedded, and not of all that there are."""
+    monkeypatch.setattr("skfusion.reuse._specification.MOST_ROWS", 60)
+    refused = []
+    for seed in range(20):
+        rng = np.random.RandomState(seed)
+        spec = Specification(20).fit(rng.normal(size=(4000, 2)))
+        pool = ReusePool().add(DummyRegressor().fit(np.zeros((1, 2)), [0.0]), spec=spec)
+        refused.append(not pool.search(rng.normal(size=(4000, 2)), search=SingleMMD()).fits)
+    assert np.mean(refused) <= 0.05
+
+
 def test_the_greedy_search_stops_where_nothing_is_gained(pool):
     X = source(2, 500, 1)
     assert len(pool.search(X, search=MixtureMMD(min_improvement=0.5)).names) == 1

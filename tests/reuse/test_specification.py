@@ -110,7 +110,8 @@ def test_more_rows_than_fit_are_drawn(monkeypatch):
     assert spec.n_rows_ == whole.n_rows_ == 200
     assert {tuple(x) for x in spec.points_} <= {tuple(x) for x in X}
     monkeypatch.undo()
-    assert spec.noise_ == pytest.approx(Specification(None, 0.2).fit(X).noise_, rel=0.3)
+    assert spec.noise_ == pytest.approx(Specification(None, 0.2).fit(spec.points_).noise_, rel=0.3)
+    assert spec.noise_ > 1.5 * Specification(None, 0.2).fit(X).noise_
 
 
 def test_the_median_heuristic():

@@ -72,10 +72,10 @@ def evidences(rows: Labelled, targets: np.ndarray) -> np.ndarray:
     squares = (weighted**2).sum(axis=0)
     projected = (U.T @ weighted) ** 2
     outside = squares - projected.sum(axis=0)
-    if len(s) < rows.total:
-        outside = np.maximum(outside, EXACT * squares)
-    else:  # as many features as rows
+    if len(s) == len(weighted) == rows.total:  # as many features as rows
         outside = np.zeros_like(squares)
+    else:
+        outside = np.maximum(outside, EXACT * squares)
     found = [largest_evidence(s**2, z, r, rows.total) for z, r in zip(projected.T, outside, strict=True)]
     return np.array(found) / rows.total
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from reference.transferability import log_evidence, logme_by_brute_force, logme_by_iteration
+from scipy.optimize import minimize
 
 from skfusion.reuse import LogME
 from skfusion.reuse.transferability._logme import largest_evidence
@@ -62,6 +63,25 @@ def test_the_value_is_reached():
     Q = y @ y - z.sum() + (z[:, None] * t / (t + s[:, None] ** 2)).sum(axis=0)
     found = [log_evidence(F, y, a, b) for a, b in zip(t * 9 / Q, 9 / Q, strict=True)]
     assert largest_evidence(s**2, z, float(y @ y - z.sum()), 9) == pytest.approx(max(found), abs=1e-4)
+
+
+@pytest.mark.parametrize("weight", [0.5, 0.1, 0.02])
+def test_small_weights_leave_what_no_feature_explains(weight):
+    """Fewer rows by weight than features: the residual is still there. By hand at the weights that are integrated."""
+    F, Y = problem(50, 8)
+    y, n = Y[:, 0], 50 * weight
+
+    def by_hand(logs):
+        alpha, beta = np.exp(np.clip(logs, -20, 20))
+        A = alpha * np.eye(8) + beta * weight * F.T @ F
+        m = beta * weight * np.linalg.solve(A, F.T @ y)
+        rest = beta / 2 * weight * ((y - F @ m) ** 2).sum() + alpha / 2 * m @ m
+        return -(n * np.log(beta / (2 * np.pi)) + 8 * np.log(alpha) - np.linalg.slogdet(A)[1]) / 2 + rest
+
+    runs = [minimize(by_hand, start, method="Nelder-Mead", options={"xatol": 1e-7}) for start in [(-1, 0), (6, 0)]]
+    expected = -min(run.fun for run in runs) / n
+    score = LogME().score(F, y, "regression", sample_weight=np.full(50, weight))
+    assert score == pytest.approx(expected, abs=1e-5)
 
 
 def test_features_that_give_y_exactly_have_a_large_and_finite_evidence():
