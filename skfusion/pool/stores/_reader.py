@@ -167,11 +167,6 @@ class File:
                 self.shared.value = self._read()
             return self.shared.value
 
-    def header(self) -> dict[str, formats.Described] | None:
-        """Return what tensors are in the file, by its header; None where it is no file of a state, or not here."""
-        path = self.reader.directory / self.name
-        return formats.described(path) if self.kind == "state" and path.is_file() else None
-
     @property
     def kind(self) -> str:
         """What it holds, a state, an estimator or an array of one of two kinds."""
