@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import ClassVar, Self
 
 import numpy as np
+from sklearn.base import clone
 
 from skfusion._component import Component
 from skfusion._rows import Task
@@ -156,6 +157,26 @@ class Combiner(Component, ABC):
         """
         return None
 
+    def among(self, kept: Sequence[int], n_members: int) -> Self:
+        """Return the combiner for some of the members, where others are left out before :meth:`fit`.
+
+        Parameters
+        ----------
+        kept : sequence of int
+            Positions of the members that stay.
+        n_members : int
+            How many there were.
+
+        Returns
+        -------
+        Combiner
+            An unfitted copy with the ``costs`` and ``weights`` of these members, where it has some of each member.
+        """
+        given = {key: value for key, value in self.get_params().items() if _is_of_members(key)}
+        lists = {key: value for key, value in given.items() if isinstance(value, list | tuple | np.ndarray)}
+        changed = {key: [values[k] for k in kept] for key, values in lists.items() if len(values) == n_members}
+        return clone(self).set_params(**changed)
+
     def narrow(self, n_members: int) -> np.ndarray:
         """Forget members that cannot change a prediction, and return which are left; of a fitted combiner.
 
@@ -172,3 +193,9 @@ class Combiner(Component, ABC):
             Positions in ascending order; all of them where the combiner learns no weights.
         """
         return np.arange(n_members)
+
+
+def _is_of_members(key: str) -> bool:
+    """Return whether a parameter, also of a combiner inside, has a value for each member."""
+    *path, last = key.split("__")
+    return last in ("costs", "weights") and all(part == "combine" for part in path)

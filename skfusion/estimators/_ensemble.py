@@ -108,6 +108,7 @@ class EnsembleDriver(ManyMembers, BaseFusion):
         if not combine.needs_labels and select is None:
             rows = rows.take(np.arange(min(FEW, len(rows))))
         places, P, self.left_out_ = tried(ready, rows.X)
+        combine = combine.among(places, len(ready.members))
         members, P = [ready.members[k] for k in places], self._outputs.predictions(P)
         if select is not None:
             judged = rows_as_given(self._outputs.rows(rows))

@@ -84,7 +84,9 @@ class StackDriver(AsTheNet):
         done.warn(self.time_limit)
         tested = np.concatenate([test for _, test in splits])
         order = np.argsort(tested, kind="stable")  # as the rows came, for meta-learners that depend on it
-        self._learn(np.stack(done.predicted)[:, order], rows.take(tested[order]), last, done.fitted)
+        kept = [k for k, (name, _) in enumerate(listed) if name in done.names]
+        combine = self._new_combiner().among(kept, len(listed))
+        self._learn(combine, np.stack(done.predicted)[:, order], rows.take(tested[order]), last, done.fitted)
         self._keep(done.names, done.fitted, [p.dtype for p in done.predicted])
         self.left_out_ = done.left_out
         return self
@@ -105,11 +107,10 @@ class StackDriver(AsTheNet):
                 check_weighable(member, f"Member {name!r}", "Leave it out or give no weights.")
             check_gives_probabilities(combine, [(name, member)], self._task)
 
-    def _learn(self, P: np.ndarray, rows: Rows, seed: int, fitted: list[Any]) -> None:
+    def _learn(self, combine: Combiner, P: np.ndarray, rows: Rows, seed: int, fitted: list[Any]) -> None:
         ask, n = self._asking(fitted, rows.X), len(rows)
         index, weight = repetitions(rows.weight)  # of all folds at once: their weights have one scale
         P, rows = (P, rows) if index is None else (P[:, index], rows.take(index))
-        combine = self._new_combiner()
         combine.take_costs(lambda: milliseconds(ask, len(fitted), n))
         with stream(combine, seed):
             combine = seeded(combine, seed)

@@ -162,7 +162,8 @@ class StackingFusion(StackDriver, NamedMembers):
         ready = self._ready(pool.names, fitted)
         places, P, self.left_out_ = tried(ready, rows.X)
         fitted = [fitted[k] for k in places]
-        self._learn(P, rows, self._seeds(len(pool))[-1], fitted)
+        combine = self._new_combiner().among(places, len(pool))
+        self._learn(combine, P, rows, self._seeds(len(pool))[-1], fitted)
         self._keep([pool.names[k] for k in places], fitted, [P.dtype] * len(fitted))
         self.pool_ = pool if self._says_labels else self.pool_
         return self

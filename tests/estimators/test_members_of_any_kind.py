@@ -12,6 +12,7 @@ from sklearn.dummy import DummyClassifier
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestRegressor
 from sklearn.linear_model import LogisticRegression, Ridge, RidgeClassifier
 from sklearn.model_selection import GridSearchCV
+from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
@@ -34,6 +35,7 @@ from skfusion.collect import Seeds
 from skfusion.combine import (
     Average,
     Calibrated,
+    Cascade,
     DynamicSelection,
     DynamicWeighting,
     EnsembleSelection,
@@ -360,6 +362,22 @@ class Fails(ClassifierMixin, BaseEstimator):
 
     def predict(self, X):
         return self.classes_[self.predict_proba(X).argmax(axis=1)]
+
+
+COSTLY = Cascade(budget=2.5, costs=[9, 1, 3])
+
+
+@pytest.mark.parametrize("combine", [Average([5, 1, 2]), COSTLY, Calibrated(COSTLY)], ids=name_of)
+def test_what_is_given_for_each_member_is_that_of_those_which_are_left(wine, combine):
+    X, y = wine
+    bad = Member("bad", estimator=Fails("raises").fit(X, y))
+    others = [Member(name, estimator=GaussianNB(var_smoothing=s).fit(X, y)) for name, s in (("a", 0.1), ("b", 1.0))]
+    left = combine.among([1, 2], 3)
+    expected = EnsembleClassifier(combine=left).fuse(ModelPool(others), X[VALID], y[VALID])
+    for kind in (EnsembleClassifier, StackingFusion):
+        with pytest.warns(UserWarning, match="Member 'bad'"):
+            fused = kind(combine=combine).fuse(ModelPool([bad, *others]), X[VALID], y[VALID])
+        np.testing.assert_allclose(fused.predict_proba(X[TEST]), expected.predict_proba(X[TEST]), atol=1e-6)
 
 
 @pytest.mark.parametrize("way", ["raises", "NaN"])
