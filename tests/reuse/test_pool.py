@@ -7,6 +7,7 @@ import pytest
 import torch
 from sklearn.base import clone
 from sklearn.datasets import load_digits
+from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression, Perceptron, Ridge
 from sklearn.preprocessing import StandardScaler
 from small_nets import small_nets
@@ -267,6 +268,12 @@ SPEC = Specification(3, 0.1).fit(X)
 def test_what_makes_no_pool_is_refused(make, error, message):
     with pytest.raises(error, match=message):
         make()
+
+
+def test_models_of_several_labels_a_row_are_refused():
+    forest = RandomForestClassifier(2, random_state=0).fit(X[:50], np.stack([Y[:50] % 2, Y[:50]], axis=1))
+    with pytest.raises(ValueError, match="'forest' was fitted on several labels a row"):
+        ReusePool().add(forest, X[:50], name="forest")
 
 
 def test_as_many_labels_as_outputs_are_asked_for():
