@@ -202,6 +202,22 @@ def test_a_transform_is_asked_for_again(tmp_path):
         ReusePool.load(tmp_path, transform=np.abs)
 
 
+def test_saving_that_stops_half_way_leaves_no_models_with_the_specifications_of_others(tmp_path, monkeypatch):
+    ReusePool().add(Ridge().fit(X, Y), X, spec=Specification(5), name="same").save(tmp_path)
+    save = ModelPool.save
+
+    def stops(pool, path, *args, **kwargs):
+        save(pool, path, *args, **kwargs)
+        if path.name == "models":
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(ModelPool, "save", stops)
+    with pytest.raises(KeyboardInterrupt):
+        ReusePool().add(Ridge().fit(X, -Y), X + 5, spec=Specification(5), name="same").save(tmp_path)
+    with pytest.raises(ValueError, match="as where saving stopped between them"):
+        ReusePool.load(tmp_path)
+
+
 def test_a_folder_whose_halves_differ_is_refused(pool, tmp_path):
     pool[["net"]].save(tmp_path)
     ModelPool([Member("other", {"points": torch.zeros(1, 2)})]).save(tmp_path / "specifications")
