@@ -7,7 +7,7 @@ from typing import Any, Self
 import numpy as np
 
 from skfusion.reuse._base import Found
-from skfusion.reuse._reuser import Reuser, check_known
+from skfusion.reuse._reuser import Reuser, check_known, check_outputs
 
 
 class AverageFound(Reuser):
@@ -49,5 +49,6 @@ class AverageFound(Reuser):
         P = [offer.predictions(X) for offer in self.offers_]
         if self.classes_ is not None:
             P = [offer.for_classes(p, self.classes_) for offer, p in zip(self.offers_, P, strict=True)]
+        check_outputs(dict(zip(self.offers_.names, P, strict=True)))
         averaged: np.ndarray = sum(w * p for w, p in zip(self.weights_, P, strict=True))
         return averaged

@@ -21,7 +21,7 @@ def network_features(runner: Runner, state: State, X: Inputs) -> np.ndarray:
 
 def head_of(runner: Runner, state: State, X: Inputs) -> str:
     """Return the name of the last layer that runs and has weights."""
-    return _last(runner, state, next(runner.chunks(rows_at(X, np.arange(2)))))[0]
+    return _last(runner, state, next(runner.chunks(rows_at(X, np.arange(1)))))[0]
 
 
 def _last(runner: Runner, state: State, chunk: Any) -> tuple[str, Tensor]:

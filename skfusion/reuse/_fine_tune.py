@@ -25,7 +25,8 @@ from skfusion.state import State
 class FineTune(Reuser):
     """Train the first network among the models that were found further, on labelled rows.
 
-    The output of a label that the network knows starts from its own weights; that of a new label is initialised anew.
+    The output of a label that the network knows starts from its own weights, of several outputs of that label from the
+    first one's; that of a new label is initialised anew.
 
     Parameters
     ----------

@@ -164,6 +164,8 @@ class Offer:
 
 def labels_of(own: Any, labels: Any, name: str) -> tuple[Any, ...] | None:
     """Return the user's label of each output: given for each output, or by the label that the model itself has."""
+    if isinstance(own, list) and any(np.ndim(of_output) for of_output in own):
+        raise ValueError(f"Model {name!r} was fitted on several labels a row; models of one label a row are reused.")
     known = None if own is None else tuple(np.asarray(own).tolist())
     if labels is None:
         return known

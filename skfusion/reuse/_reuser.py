@@ -69,6 +69,13 @@ def check_known(found: Found, classes: np.ndarray | None) -> None:
         )
 
 
+def check_outputs(predictions: dict[str, np.ndarray]) -> None:
+    """Raise ``ValueError`` where models predict different numbers of outputs, which cannot be those of one task."""
+    widths = {name: P.shape[1] for name, P in predictions.items()}
+    if len(set(widths.values())) > 1:
+        raise ValueError(f"The models predict different numbers of outputs, {widths}: search among those of one task.")
+
+
 def for_classes(P: np.ndarray, codes: np.ndarray, n_classes: int) -> np.ndarray:
     """Return probabilities of some classes as probabilities of all, zero for the others."""
     out = np.zeros((len(P), n_classes))

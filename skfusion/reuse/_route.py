@@ -9,7 +9,7 @@ import numpy as np
 from skfusion._rows import one_of, rows_at
 from skfusion.reuse._base import Found
 from skfusion.reuse._herding import routed, selector
-from skfusion.reuse._reuser import Reuser, check_known
+from skfusion.reuse._reuser import Reuser, check_known, check_outputs
 
 
 class Route(Reuser):
@@ -84,14 +84,13 @@ class Route(Reuser):
 
     def __call__(self, X: Any) -> np.ndarray:
         """Predict each row by its model; see :meth:`Reuser.__call__`."""
-        places = self.places(X)
-        out = None
+        places, parts = self.places(X), dict[str, np.ndarray]()
         for place in np.unique(places):
-            rows = np.flatnonzero(places == place)
-            offer, some = self.offers_[int(place)], rows_at(X, rows)
-            P = offer.predictions(some)
-            P = P if self.classes_ is None else offer.for_classes(P, self.classes_)
-            out = np.zeros((len(places), P.shape[1])) if out is None else out
-            out[rows] = P
-        assert out is not None  # there are rows
+            offer = self.offers_[int(place)]
+            P = offer.predictions(rows_at(X, np.flatnonzero(places == place)))
+            parts[offer.name] = P if self.classes_ is None else offer.for_classes(P, self.classes_)
+        check_outputs(parts)
+        joined = np.concatenate([*parts.values()])
+        out = np.empty(joined.shape)
+        out[np.argsort(places, kind="stable")] = joined
         return out

@@ -15,13 +15,22 @@ from skfusion.reuse._specification import Specification
 
 _MODELS, _SPECIFICATIONS = "models", "specifications"
 
+_UNFINISHED = "of models that were not saved to the end"
+"""A name that no model has."""
+
 
 def write_offers(offers: tuple[Offer, ...], path: Path) -> None:
-    """Write members and specifications; each of the two pools is replaced at once."""
+    """Write members and specifications; each of the two pools is replaced at once.
+
+    In between, the specifications are those of no model, so that those of before are not read with the new models.
+    """
     if not offers:
         raise ValueError("The pool is empty: there is nothing to save.")
+    specifications = [_as_member(offer) for offer in offers]
+    if (path / _SPECIFICATIONS).exists():
+        ModelPool([specifications[0].replace(name=_UNFINISHED)]).save(path / _SPECIFICATIONS)
     ModelPool([offer.member for offer in offers]).save(path / _MODELS)
-    ModelPool([_as_member(offer) for offer in offers]).save(path / _SPECIFICATIONS)
+    ModelPool(specifications).save(path / _SPECIFICATIONS)
 
 
 def read_offers(path: Path, net: Any, transform: Any, trusted: Collection[Any] = ()) -> list[Offer]:

@@ -51,7 +51,7 @@ class TunedReuse(Search):
     best_score_ : float
         The score of what is found. It is the best of many, and so too good: score it on other rows, or by
         ``ModelReuseClassifier(pool, search=TunedReuse())``, which searches anew in each fold, and whose ``report_`` has
-        the score of rows that the choice did not see.
+        the score of rows that the choice did not see. It leaves this object as it is; its ``search_`` has the study.
 
     Notes
     -----

@@ -7,6 +7,7 @@ import pytest
 import torch
 from sklearn.base import clone
 from sklearn.datasets import load_digits
+from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression, Perceptron, Ridge
 from sklearn.preprocessing import StandardScaler
 from small_nets import small_nets
@@ -201,6 +202,22 @@ def test_a_transform_is_asked_for_again(tmp_path):
         ReusePool.load(tmp_path, transform=np.abs)
 
 
+def test_saving_that_stops_half_way_leaves_no_models_with_the_specifications_of_others(tmp_path, monkeypatch):
+    ReusePool().add(Ridge().fit(X, Y), X, spec=Specification(5), name="same").save(tmp_path)
+    save = ModelPool.save
+
+    def stops(pool, path, *args, **kwargs):
+        save(pool, path, *args, **kwargs)
+        if path.name == "models":
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(ModelPool, "save", stops)
+    with pytest.raises(KeyboardInterrupt):
+        ReusePool().add(Ridge().fit(X, -Y), X + 5, spec=Specification(5), name="same").save(tmp_path)
+    with pytest.raises(ValueError, match="as where saving stopped between them"):
+        ReusePool.load(tmp_path)
+
+
 def test_a_folder_whose_halves_differ_is_refused(pool, tmp_path):
     pool[["net"]].save(tmp_path)
     ModelPool([Member("other", {"points": torch.zeros(1, 2)})]).save(tmp_path / "specifications")
@@ -267,6 +284,12 @@ SPEC = Specification(3, 0.1).fit(X)
 def test_what_makes_no_pool_is_refused(make, error, message):
     with pytest.raises(error, match=message):
         make()
+
+
+def test_models_of_several_labels_a_row_are_refused():
+    forest = RandomForestClassifier(2, random_state=0).fit(X[:50], np.stack([Y[:50] % 2, Y[:50]], axis=1))
+    with pytest.raises(ValueError, match="'forest' was fitted on several labels a row"):
+        ReusePool().add(forest, X[:50], name="forest")
 
 
 def test_as_many_labels_as_outputs_are_asked_for():

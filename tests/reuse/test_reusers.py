@@ -79,6 +79,16 @@ def test_one_model_alone_gets_all_rows(pairs):
     assert np.allclose(route(NEW[rows]), pairs["0"].predictions(NEW[rows]), atol=1e-6)
 
 
+@pytest.mark.parametrize("reuser", [Route(), AverageFound()], ids=repr)
+def test_models_of_other_numbers_of_values_do_not_predict_together(reuser):
+    shifted, values = X + 5, np.stack([Y, -Y], axis=1)
+    pool = ReusePool().add(Ridge().fit(X, Y), X, spec=Specification(5), name="one")
+    pool = pool.add(Ridge().fit(shifted, values), shifted, spec=Specification(5), name="two")
+    fitted = reuser.fit(Found(pool, np.full(2, 0.5), np.zeros(2), "score"), X, None, None, 0)
+    with pytest.raises(ValueError, match="different numbers of outputs, {'one': 1, 'two': 2}"):
+        fitted(np.vstack([X[:5], shifted[:5]]))
+
+
 def test_rows_are_embedded_as_the_specifications_are():
     def pixels(X):
         return X.reshape(len(X), -1)[:, ::2]
@@ -165,6 +175,11 @@ def test_no_epochs_are_the_model_itself(network):
     five = np.arange(5)
     fitted = FineTune(0).fit(network.search(NEW), NEW[:50], ASKED[:50] % 5, five, 0)
     assert np.allclose(fitted(NEW), network[0].predictions(NEW), atol=1e-6)
+
+
+def test_one_row_is_enough_to_start_from(network):
+    fitted = FineTune(0).fit(network.search(NEW), NEW[:1], np.array([1]), np.arange(7), 0)
+    assert fitted(NEW[:3]).shape == (3, 7)
 
 
 def test_outputs_of_known_labels_keep_their_weights(network):

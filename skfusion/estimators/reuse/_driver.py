@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
+from scipy.sparse import issparse
 from sklearn.base import BaseEstimator, clone
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
@@ -48,8 +49,8 @@ class ReuseDriver(HasParts, BaseEstimator):
         """Return targets as the user gave them."""
 
     @abstractmethod
-    def _set_known(self, found: Found) -> None:
-        """Set the classes to the labels of models."""
+    def _set_known(self, found: Found, rows: Rows) -> None:
+        """Set the classes to the labels of models, or the shape of the values to theirs."""
 
     @abstractmethod
     def _also_known(self, found: Found, rows: Rows) -> Rows:
@@ -67,7 +68,7 @@ class ReuseDriver(HasParts, BaseEstimator):
             Their labels, or values. Without them models are reused as they are.
         X_unlabelled : array-like of shape (n_unlabelled, ...), optional
             More inputs of the task, which the search sees beside those of ``X``; what is found is the better known the
-            more there are.
+            more there are. Searches that ask for labels see those of ``X`` alone.
 
         Returns
         -------
@@ -75,13 +76,15 @@ class ReuseDriver(HasParts, BaseEstimator):
             The fitted estimator.
         """
         pool, search = self._checked_pool(), self._checked_search()
+        self.search_ = search
         if y is None and pool is None:
             check_given(self, y)
         rows = self._rows(X, y)
+        self._check_columns(pool)
         seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
         everything = rows.X
         if X_unlabelled is not None:
-            everything = _joined(rows.X, check_inputs(self, X_unlabelled, reset=False)[0])
+            everything = _joined(rows.X, as_precise(X_unlabelled, check_inputs(self, X_unlabelled, reset=False)[0]))
         if pool is None:
             self.found_, self.report_ = None, Judged({}, {}).to_frame(ANEW)
             return self._keep(ANEW, _TrainsAnew(self.estimator).fit(None, rows.X, rows.y, self._classes(), seed))
@@ -102,7 +105,7 @@ class ReuseDriver(HasParts, BaseEstimator):
                 f"{found} They are reused all the same, as there are no labels to train anew with: do not rely on the "
                 "predictions."
             )
-        self._set_known(found)
+        self._set_known(found, rows)
         name, option = next(iter(_named(options).items()))
         self.report_ = Judged({name: np.nan}, {}).to_frame(name)
         return self._keep(name, clone(option).fit(found, rows.X, None, self._classes(), seed))
@@ -111,10 +114,8 @@ class ReuseDriver(HasParts, BaseEstimator):
         ModelPool(found.chosen.members).warn_of_leakage(rows, "to choose how models are reused")
         labelled, rows = rows, self._also_known(found, rows)
         options = {**_named(self._options(found)), ANEW: _TrainsAnew(self.estimator)}
-        if len(np.unique(rows.input_keys)) < 2:
-            first = next((n for n, option in options.items() if not option.needs_labels and found.fits), ANEW)
-            result = Judged({first: np.nan}, {})
-        else:
+        result = Judged({}, {})
+        if len(np.unique(rows.input_keys)) >= 2:
             result = judged(
                 options,
                 lambda train: self._found_of(found, rows, train, search),
@@ -124,6 +125,9 @@ class ReuseDriver(HasParts, BaseEstimator):
                 score_function(self.scoring, self._task),
                 seed,
             )
+        if not result.scores:  # too few rows to tell
+            first = next((n for n, option in options.items() if not option.needs_labels and found.fits), ANEW)
+            result = Judged({first: np.nan}, {n: why for n, why in result.failures.items() if n != first})
         for name in result.order(found.fits):
             if name == ANEW:  # which knows no other labels
                 rows = self._only_given(labelled, y)
@@ -151,18 +155,21 @@ class ReuseDriver(HasParts, BaseEstimator):
         if chosen != ANEW:
             return
         others = {name: score for name, score in result.scores.items() if name != ANEW}
-        compared = ""
+        why = "the labelled rows do not tell how well those of the pool can be reused."
         if others:
             best = max(others, key=lambda name: others[name])
-            compared = f" Out of fold it scores {result.scores[ANEW]:.3g}, and {best} {others[best]:.3g}."
-        warn_caller(f"A model is trained anew, as reusing those of the pool is no better.{compared} {found}")
+            why = (
+                f"reusing those of the pool is no better. Out of fold it scores {result.scores[ANEW]:.3g}, and {best} "
+                f"{others[best]:.3g}."
+            )
+        warn_caller(f"A model is trained anew, as {why} {found}")
 
     def _found_of(self, found: Found, rows: Rows, train: np.ndarray, search: Any) -> Found:
         """Return what is found from the rows of a fold: the same, unless the search asks for labels."""
         if search is None or not search.needs_labels:
             return found
         part = rows.take(train)
-        return found.pool.search(part.X, self._decoded(part.y), search)
+        return found.pool.search(part.X, self._decoded(part.y), clone(search))
 
     def _options(self, found: Found) -> list[Reuser]:
         if self.reuse is None and found.reuse is not None:
@@ -195,9 +202,21 @@ class ReuseDriver(HasParts, BaseEstimator):
             )
         return self.pool
 
+    def _check_columns(self, pool: ReusePool | None) -> None:
+        """Raise ``ValueError`` where a model read the columns of a table in another order."""
+        names = [*getattr(self, "feature_names_in_", ())]
+        for offer in pool or ():
+            own = [*getattr(offer.member.estimator, "feature_names_in_", ())]
+            if own != names and sorted(own) == sorted(names):
+                raise ValueError(
+                    f"Model {offer.name!r} was fitted on the columns of X in another order: give X[{own}]."
+                )
+
     def _checked_search(self) -> Search | None:
-        if self.search is None or isinstance(self.search, Search):
-            return self.search
+        if self.search is None:
+            return None
+        if isinstance(self.search, Search):
+            return clone(self.search)  # which may remember what it does
         hint = f" Write {self.search.__name__}()." if isinstance(self.search, type) else ""
         raise TypeError(f"search must be a Search, such as MixtureMMD(); got {self.search!r}.{hint}")
 
@@ -207,7 +226,7 @@ class ReuseDriver(HasParts, BaseEstimator):
 
     def _inputs(self, X: Any) -> Any:
         check_is_fitted(self)
-        return check_inputs(self, X, reset=False)[0]
+        return as_precise(X, check_inputs(self, X, reset=False)[0])
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "reuser_")
@@ -224,6 +243,14 @@ def _named(options: Sequence[Reuser]) -> dict[str, Reuser]:
         n = sum(type(other) is type(option) for other in named.values())
         named[f"{name}-{n + 1}" if n else name] = option
     return named
+
+
+def as_precise(X: Any, checked: Any) -> Any:
+    """Return validated inputs in the double precision in which they came: only networks round them to single."""
+    if isinstance(checked, dict) or issparse(X):
+        return checked
+    given = np.asarray(X)
+    return given.astype(np.float64) if given.dtype == np.float64 or given.dtype.kind in "iu" else checked
 
 
 def _joined(X: Any, others: Any) -> Any:

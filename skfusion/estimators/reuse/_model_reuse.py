@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -10,9 +10,9 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import column_or_1d
 
 from skfusion._docs import CLASSIFIER, REGRESSOR, doc, template
-from skfusion._rows import Rows, Task, one_of
+from skfusion._rows import Rows, Task, one_of, rows_at
 from skfusion.data import PredictsClasses, PredictsValues, check_inputs, encode_values
-from skfusion.estimators.reuse._driver import ReuseDriver
+from skfusion.estimators.reuse._driver import ReuseDriver, as_precise
 from skfusion.reuse import Found
 
 
@@ -50,6 +50,8 @@ class _ModelReuse(ReuseDriver):
         How the estimator predicts: the name of a reuser, such as ``"Route"``, or ``"anew"``.
     reuser_ : Reuser
         What predicts, fitted.
+    search_ : Search or None
+        The search, with what it remembers of all rows, such as the ``study_`` of a :class:`skfusion.tuning.TunedReuse`.
     found_ : Found or None
         The models that were found; ``str(found_)`` says how well they fit.
     report_ : DataFrame of shape (n_options, 3)
@@ -88,6 +90,11 @@ class _ModelReuse(ReuseDriver):
     random_state: Any = None
 
 
+def _columns(checked: Any) -> np.ndarray | None:
+    """Return what rows are compared by: inputs in the precision in which networks know those that they have seen."""
+    return None if isinstance(checked, dict) else checked
+
+
 @doc(
     CLASSIFIER,
     known="""
@@ -117,9 +124,9 @@ class ModelReuseClassifier(PredictsClasses, _ModelReuse):
 
     def _rows(self, X: Any, y: Any) -> Rows:
         if y is None:
-            X = check_inputs(self, X, np.zeros(len(one_of(X))), reset=True)[0]
+            X = as_precise(X, check_inputs(self, X, np.zeros(len(one_of(X))), reset=True)[0])
             return Rows(X, np.zeros(len(one_of(X)), np.int64), task=self._task)
-        X, y = check_inputs(self, X, y, reset=True)
+        checked, y = check_inputs(self, X, y, reset=True)
         check_classification_targets(y)
         if y.ndim == 2 and y.shape[1] > 1:
             raise ValueError(
@@ -127,7 +134,7 @@ class ModelReuseClassifier(PredictsClasses, _ModelReuse):
                 "column with sklearn.multioutput.MultiOutputClassifier."
             )
         self.classes_, codes = np.unique(column_or_1d(y, warn=True), return_inverse=True)
-        return Rows(X, codes.astype(np.int64), task=self._task)
+        return Rows(as_precise(X, checked), codes.astype(np.int64), task=self._task, columns=_columns(checked))
 
     def _classes(self) -> np.ndarray:
         return self.classes_
@@ -135,7 +142,7 @@ class ModelReuseClassifier(PredictsClasses, _ModelReuse):
     def _decoded(self, y: np.ndarray) -> np.ndarray:
         return self.classes_[y]
 
-    def _set_known(self, found: Found) -> None:
+    def _set_known(self, found: Found, rows: Rows) -> None:
         self.classes_ = np.asarray(found.chosen.classes)
 
     def _also_known(self, found: Found, rows: Rows) -> Rows:
@@ -145,7 +152,7 @@ class ModelReuseClassifier(PredictsClasses, _ModelReuse):
             return rows
         self.classes_ = np.unique(np.array([*in_y.tolist(), *known.tolist()]))
         codes = np.searchsorted(self.classes_, in_y)
-        return Rows(rows.X, codes[rows.y].astype(np.int64), task=self._task)
+        return replace(rows, y=codes[rows.y].astype(np.int64))
 
 
 @doc(
@@ -167,12 +174,11 @@ class ModelReuseRegressor(PredictsValues, _ModelReuse):
 
     def _rows(self, X: Any, y: Any) -> Rows:
         if y is None:
-            X = check_inputs(self, X, np.zeros(len(one_of(X))), reset=True)[0]
-            self._flat = True
+            X = as_precise(X, check_inputs(self, X, np.zeros(len(one_of(X))), reset=True)[0])
             return Rows(X, np.zeros((len(one_of(X)), 1)), task=self._task)
-        X, y = check_inputs(self, X, y, reset=True)
+        checked, y = check_inputs(self, X, y, reset=True)
         self._flat = y.ndim == 1
-        return Rows(X, encode_values(y), task=self._task)
+        return Rows(as_precise(X, checked), encode_values(y), task=self._task, columns=_columns(checked))
 
     def _classes(self) -> None:
         return None
@@ -180,8 +186,8 @@ class ModelReuseRegressor(PredictsValues, _ModelReuse):
     def _decoded(self, y: np.ndarray) -> np.ndarray:
         return y[:, 0] if y.shape[1] == 1 else y
 
-    def _set_known(self, found: Found) -> None:
-        pass
+    def _set_known(self, found: Found, rows: Rows) -> None:
+        self._flat = found.chosen[0].predictions(rows_at(rows.X, np.arange(1))).shape[1] == 1
 
     def _also_known(self, found: Found, rows: Rows) -> Rows:
         return rows

@@ -59,19 +59,24 @@ def judged(
 ) -> Judged:
     """Score each option by its predictions out of fold; ``found_of`` gives what is found from the rows of a fold.
 
-    An option that fails in a fold has no score.
+    An option that fails in a fold has no score, as has one whose search fails there.
     """
     task: Task = rows.task or "classification"
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Classes of fewer different rows")  # few rows are the rule here
         parts = list(folds(rows, cv, task, seed))
-    found = [_found(found_of, train) for train, _ in parts]
+    found: list[Found] | Exception
+    try:
+        found = [found_of(train) for train, _ in parts]
+    except Exception as error:  # as of a part with one class alone
+        found = error
     scores, failures = dict[str, float](), dict[str, str]()
     for name, option in options.items():
         try:
-            if name != ANEW and (failed := next((f for f in found if isinstance(f, Exception)), None)) is not None:
-                raise failed
-            P, tested = _out_of_fold(option, parts, found, rows, classes, seed)
+            of_fold: list[Any] = [None] * len(parts)  # training anew asks for nothing
+            if name != ANEW:
+                of_fold = _raised(found)
+            P, tested = _out_of_fold(option, parts, of_fold, rows, classes, seed)
             value = score(P, rows.take(tested))
         except Exception as error:  # one failure loses one option
             failures[name] = f"{type(error).__name__}: {error}"
@@ -83,12 +88,11 @@ def judged(
     return Judged(scores, failures)
 
 
-def _found(found_of: Callable[[np.ndarray], Found], train: np.ndarray) -> Found | ValueError:
-    """Return what is found from the rows of a fold, or why nothing can be, as where all are of one class."""
-    try:
-        return found_of(train)
-    except ValueError as error:
-        return error
+def _raised(found: list[Found] | Exception) -> list[Found]:
+    """Return what is found, or raise what has gone wrong."""
+    if isinstance(found, Exception):
+        raise found
+    return found
 
 
 def _out_of_fold(

@@ -11,7 +11,7 @@ from sklearn.base import clone
 from sklearn.compose import make_column_transformer
 from sklearn.datasets import load_digits
 from sklearn.dummy import DummyClassifier
-from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -23,6 +23,7 @@ from skfusion.reuse import (
     AverageFound,
     FineTune,
     Found,
+    LogME,
     MixtureMMD,
     Probe,
     ReusePool,
@@ -32,6 +33,7 @@ from skfusion.reuse import (
     Specification,
     StackFound,
 )
+from skfusion.tuning import TunedReuse
 
 classifier, regressor = small_nets(module__n_in=64, module__hidden=(16,), lr=0.02, max_epochs=12)
 X, Y = load_digits(return_X_y=True)
@@ -240,28 +242,27 @@ def test_models_and_transforms_get_the_names_of_columns():
     assert (reused.predict(table[320:]) == by_name.predict(table[320:])).mean() > 0.99
 
 
-# ---- values
+# ---- searches that ask for labels
 
 
-def test_values_are_reused():
-    linear = Ridge().fit(X, Y.astype(float))
-    pool = ReusePool().add(linear, X, spec=Specification(30), name="ridge")
-    reused = ModelReuseRegressor(pool, estimator=Ridge(), random_state=0).fit(NEW[:10], ASKED[:10].astype(float))
-    assert reused.chosen_ != "anew"
-    assert reused.score(NEW[10:], ASKED[10:]) > Ridge().fit(NEW[:10], ASKED[:10]).score(NEW[10:], ASKED[10:])
-    none = ModelReuseRegressor(pool).fit(NEW[:50])
-    assert np.allclose(none.predict(NEW), linear.predict(NEW))
-    assert none.predict(NEW).shape == (len(NEW),)
+@pytest.mark.parametrize("search", [LogME(), TunedReuse(n_trials=1)], ids=["LogME", "TunedReuse"])
+def test_a_search_that_fails_in_a_fold_leaves_training_anew(pool, search):
+    two = [np.flatnonzero(ASKED == 1)[0], np.flatnonzero(ASKED == 7)[0]]
+    model = ModelReuseClassifier(pool, search=search, estimator=LINEAR, random_state=0)
+    with pytest.warns(UserWarning, match="are left out"), pytest.warns(UserWarning, match="labelled rows do not tell"):
+        model.fit(NEW[two], ASKED[two])
+    assert model.chosen_ == "anew"
+    assert model.report_["failure"].str.contains("at least 2").sum() >= 1
 
 
-def test_values_of_another_task_are_learned_anew():
-    pool = ReusePool().add(Ridge().fit(X, Y.astype(float)), X, spec=Specification(30), name="ridge")
-    rng = np.random.RandomState(0)
-    target = NEW @ rng.normal(size=(64, 2))
-    reused = quiet(ModelReuseRegressor(pool, estimator=Ridge(0.1), random_state=0), NEW[:200], target[:200])
-    assert reused.chosen_ == "anew"
-    assert reused.predict(NEW).shape == target.shape
-    assert reused.score(NEW[200:], target[200:]) > 0.9
+def test_the_search_that_is_kept_has_seen_all_rows_and_the_given_one_none(pool):
+    given, alone = TunedReuse(n_trials=1), TunedReuse(n_trials=1)
+    model = quiet(
+        ModelReuseClassifier(pool, search=given, estimator=LINEAR, cv=2, random_state=0), NEW[:30], ASKED[:30]
+    )
+    pool.search(NEW[:30], ASKED[:30], alone)
+    assert not hasattr(given, "study_")
+    assert model.search_.best_score_ == alone.best_score_
 
 
 # ---- what is refused
