@@ -13,7 +13,7 @@ from sklearn.preprocessing import StandardScaler
 from skorch import NeuralNetClassifier
 from torch import nn
 
-from skfusion import KeepTrials, ModelPool
+from skfusion import EnsembleClassifier, KeepTrials, ModelPool
 from skfusion.pool import MemoryStore
 
 X, Y = make_classification(90, 5, n_informative=3, random_state=0)
@@ -107,3 +107,13 @@ def test_what_would_fail_after_the_fits_is_refused_before():
         keep.wrap(grid(scoring="acuracy"))
     with pytest.raises(ValueError, match=r"refit must be one of \['accuracy', 'f1', False\]; got True"):
         keep.wrap(grid(scoring=["accuracy", "f1"]))
+
+
+@pytest.mark.parametrize("model", [net(), LogisticRegression()], ids=["net", "estimator"])
+def test_the_best_estimator_becomes_a_member(model, tmp_path):
+    params = {"lr": [0.01]} if hasattr(model, "lr") else {"C": [1.0]}
+    search = KeepTrials(MemoryStore()).wrap(grid(model, params)).fit(X[:60], Y[:60])
+    pool = ModelPool.from_estimators([("best", search.best_estimator_)], X[:60], Y[:60])
+    pool.save(tmp_path)  # which stores no shell
+    found = EnsembleClassifier(collect=pool).fit(X[60:], Y[60:])
+    assert found.predict(X).tolist() == search.predict(X).tolist()
