@@ -28,7 +28,7 @@ from skfusion.pool.importers import (
     start_of,
 )
 from skfusion.state import State
-from skfusion.tuning._kept_search import KeepingScorer, Kept
+from skfusion.tuning._kept_search import KeepingScorer, Kept, check_kept
 
 _OF_A_SEARCH = {"estimator", "scoring", "cv", "refit", "error_score", "return_train_score"}
 """Parameters by which a search of scikit-learn is known, which has no public base class."""
@@ -115,7 +115,9 @@ class KeepTrials(KeepsRuns):
             raise TypeError(f"{search.estimator!r} has no score method, so the search needs scoring=.")
         main = search.refit if isinstance(search.refit, str) else None
         kept = Kept(clone(search.estimator), self, secrets.token_hex(6))
-        return clone(search).set_params(estimator=kept, scoring=KeepingScorer(search.scoring, main))
+        scorer = KeepingScorer(search.estimator, search.scoring, main, search.error_score)
+        check_kept(search, scorer, self.store)
+        return clone(search).set_params(estimator=kept, scoring=scorer)
 
     def _keep_fit(self, kept: Kept, X: Any, y: Any, score: Any, main: str | None) -> None:
         """Keep what a search has fitted and judged on rows; ``main`` is the score, of several, that it goes by."""
@@ -133,7 +135,7 @@ class KeepTrials(KeepsRuns):
         if len(scores) > 1:
             meta["scores"] = {name: float(s) for name, s in scores.items()}
         meta["source"] = f"search {kept.kept_run}"
-        name = f"{kept.kept_run}-{secrets.token_hex(6)}"
+        name = f"{kept.kept_run}-{kept.origin}-{kept.number}"
         self._put(lambda: member_of(fitted, name, score=value, meta=meta, rows=seen))
 
     # ---- Optuna ------------------------------------------------------------------------------

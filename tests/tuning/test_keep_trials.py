@@ -164,6 +164,7 @@ def test_several_scores_are_kept_and_the_one_that_chooses_is_the_score(tmp_path)
     search = KeepTrials(tmp_path).wrap(search).fit(X, Y)
     pool = ModelPool.from_search(search)
     assert [m.score for m in pool] == search.cv_results_["split0_test_neg_log_loss"].tolist()
+    assert [m.meta["mean_score"] for m in pool] == search.cv_results_["mean_test_neg_log_loss"].tolist()
     assert [m.meta["scores"]["accuracy"] for m in pool] == search.cv_results_["split0_test_accuracy"].tolist()
     assert len(DirectoryStore(tmp_path).names()) == 3  # and none that was scored on its training rows
     assert search.score(X, Y) == pytest.approx(clone(grid(scoring="neg_log_loss")).fit(X, Y).score(X, Y))

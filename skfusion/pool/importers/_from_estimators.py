@@ -111,6 +111,8 @@ def _are_numbers(X: Any) -> bool:
 def _named(item: Any, position: int) -> tuple[str, Any]:
     pair = isinstance(item, tuple) and len(item) == 2 and isinstance(item[0], str)
     fitted = item[1] if pair else item
+    if hasattr(fitted, "kept_run"):  # the best estimator of a search that KeepTrials has wrapped
+        fitted = fitted.wrapped
     if pair:
         name = item[0]
     else:

@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 from skfusion.pool._member import Member
 from skfusion.pool.importers._from_estimators import _unfitted
 from skfusion.pool.importers._kept import note, of_one_kind, opened
-from skfusion.pool.importers._member_of import key_of
+from skfusion.pool.importers._member_of import plain
 
 REMEDY = "search = KeepTrials(folder).wrap(search) before its fit, and fit that one"
 
@@ -29,13 +28,13 @@ def from_search(search: Any, store: Any, fold: int | None) -> tuple[list[Member]
     if run is None:
         raise ValueError(f"The {kind} has thrown its fits away, all but best_estimator_. Wrap it: {REMEDY}.")
     place = opened(search.estimator.keep if store is None else store)
-    kept = [place.get(name) for name in place.names() if name.startswith(f"{run}-")]
+    kept = [name for name in place.names() if name.startswith(f"{run}-")]
     if not kept:
         raise ValueError(
             f"{place!r} has no member of this {kind}: all its fits have failed, or it was kept elsewhere, which you "
             "can name: from_search(search, store=folder)."
         )
-    table = Table(search, kept)
+    table = _table(search, {name: place.get(name) for name in kept})
     if fold is not None and not 0 <= fold < table.n_folds:
         raise ValueError(f"fold must be from 0 to {table.n_folds - 1}, as the {kind} has {table.n_folds}; got {fold}.")
     folds = [*range(table.n_folds)] if fold is None else [fold]
@@ -50,77 +49,56 @@ def from_search(search: Any, store: Any, fold: int | None) -> tuple[list[Member]
     return members, classes
 
 
-class Table:
-    """The results of a search, and which member is of which trial and fold.
+def _table(search: Any, kept: dict[str, Member]) -> Table:
+    """Return the results of a search beside the members of its last fit.
 
-    What keeps a member knows its settings, its score and its held-out rows, but not the number of its trial and fold.
-    So trials are found by their settings, and folds by the scores that all trials have in them.
+    Their names are those of the copy that it has made of its estimator for this fit, with the number of the copy of
+    that one. The members of a fit that was cut off have other scores than the results, which are of the one before.
     """
+    estimator, tables = search.estimator, []
+    for token in (*reversed(estimator.copies), estimator.token):
+        numbered = {name.split("-")[2]: member for name, member in kept.items() if name.split("-")[1] == token}
+        tables.append(Table(search, {int(number): member for number, member in numbered.items()}))
+    return max(tables, key=Table.n_found)  # the first of those with most
 
-    def __init__(self, search: Any, kept: list[Member]) -> None:
+
+class Table:
+    """The results of a search, and which member is of which trial and fold, by their numbers and checked by scores."""
+
+    def __init__(self, search: Any, kept: dict[int, Member]) -> None:
         results = search.cv_results_
-        self.search, self.params = search, results["params"]
+        self.search, self.params, self.kept = search, results["params"], kept
         self.n_folds = int(search.n_splits_)
         metric = search.refit if getattr(search, "multimetric_", False) else "score"
         if f"split0_test_{metric}" not in results:
             metric = next(key for key in results if key.startswith("split0_test_")).removeprefix("split0_test_")
+        self.means = results[f"mean_test_{metric}"]
         self.scores = np.array([results[f"split{k}_test_{metric}"] for k in range(self.n_folds)], float)
-        # Where trials begin with fewer rows, each iteration has folds of its own.
-        by_rows = "iter" in results and getattr(search, "resource", None) == "n_samples"
-        self.part = np.asarray(results["iter"]) if by_rows else np.zeros(len(self.params), int)
-        self.kept: dict[tuple[str, str], list[Member]] = {}
-        for member in kept:
-            key = key_of(member.meta["params"]), _rows_of(member)
-            self.kept.setdefault(key, []).append(member)
-        self.keys = [key_of(params) for params in self.params]
-        self.rows = self._held_out([*{rows: None for _, rows in self.kept}])
 
-    def _held_out(self, parts: list[str]) -> dict[tuple[int, int], str]:
-        """Return the held-out rows of each fold: those in which most trials have the score of a member."""
-        places = [(part, k) for part in np.unique(self.part).tolist() for k in range(self.n_folds)]
-        votes = np.zeros((len(parts), len(places)))
-        for i, rows in enumerate(parts):
-            for j, (part, k) in enumerate(places):
-                trials = np.flatnonzero(self.part == part).tolist()
-                votes[i, j] = sum(bool(self._equal(trial, k, rows)) for trial in trials)
-        return {places[j]: parts[i] for i, j in zip(*linear_sum_assignment(-votes), strict=True)}
-
-    def _equal(self, trial: int, fold: int, rows: str) -> list[Member]:
-        """Return the members of a trial's settings with its score, the last one first."""
-        candidates = self.kept.get((self.keys[trial], rows), [])
-        return [m for m in reversed(candidates) if m.score == self.scores[fold, trial]]
+    def n_found(self) -> int:
+        return sum(self.taken(*divmod(number, self.n_folds)) is not None for number in self.kept)
 
     def taken(self, trial: int, fold: int) -> Member | None:
-        """Return the member of a trial and fold, which no other trial of the same settings gets."""
-        rows = self.rows.get((int(self.part[trial]), fold))
-        equal = [] if rows is None else self._equal(trial, fold, rows)
-        if equal:
-            self.kept[self.keys[trial], str(rows)].remove(equal[0])
-        return equal[0] if equal else None
+        """Return the member of a trial and fold; None where it has failed, or is of another fit."""
+        member = self.kept.get(trial * self.n_folds + fold)
+        is_in = member is not None and trial < len(self.params) and member.score == self.scores[fold, trial]
+        return member if is_in else None
 
     def name(self, trial: int, fold: int) -> str:
         return f"trial-{trial}" + (f"-fold-{fold}" if self.n_folds > 1 else "")
 
     def named(self, member: Member, trial: int, fold: int) -> Member:
         """Return a member with its place in the search, and the net that it belongs to."""
-        about = {"trial": trial, "fold": fold, "mean_score": float(self.search.cv_results_[self._mean][trial])}
+        about = {"trial": trial, "fold": fold, "params": plain(self.params[trial])}
+        about["mean_score"] = float(self.means[trial])
         net = member.net
         if member.is_network and net is None:
             net = _net_with(self.search.estimator.wrapped, self.params[trial])
         return member.replace(name=self.name(trial, fold), meta={**member.meta, **about}, net=net)
 
-    @property
-    def _mean(self) -> str:
-        return str(next(key for key in self.search.cv_results_ if key.startswith("mean_test_")))
-
     def why_not(self, trial: int, fold: int) -> str:
         failed = not np.isfinite(self.scores[fold, trial])
-        return "their fit or score has failed" if failed else "they were not kept"
-
-
-def _rows_of(member: Member) -> str:
-    part = member.meta.get("judged_on")
-    return "" if part is None else str(part["digest"])
+        return "their fit or score has failed" if failed else "they have failed, or could not be stored"
 
 
 def _net_with(estimator: Any, params: dict[str, Any]) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 import re
 from collections.abc import Mapping
@@ -93,8 +92,3 @@ def plain(value: Any) -> Any:
         return value.__name__
     # An address is another one in each process, and the layers of a network are many.
     return _ADDRESS.sub("", f"{type(value).__name__}" if isinstance(value, nn.Module) else repr(value))[:_LONGEST]
-
-
-def key_of(settings: Any) -> str:
-    """Return settings as a text that is the same for equal ones."""
-    return json.dumps(plain(settings), sort_keys=True)
