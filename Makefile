@@ -41,7 +41,7 @@ demo test test-slow mutants test-foreign lint: export OMP_NUM_THREADS = 1
 FOREIGN := ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 MKL_CBWR=COMPATIBLE OPENBLAS_CORETYPE=Haswell
 
 # The layers that compute with torch, whose tests take a few minutes.
-FAST := $(addprefix tests/,align average collect connect data landscape merge objective repair select _vectorized symmetry nets combine testing widths \
+FAST := $(addprefix tests/,align average collect connect data landscape merge objective repair reuse select _vectorized symmetry nets combine testing widths \
 	$(addprefix test_,geometry.py rows.py state.py random.py tangent.py))
 
 demo: $(VENV)/.demo  ## compare fusions on two data sets that come with scikit-learn

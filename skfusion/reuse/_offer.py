@@ -11,7 +11,7 @@ from sklearn.base import is_classifier
 
 from skfusion._rows import Rows, Task
 from skfusion.data import for_estimator
-from skfusion.nets import Runner, with_columns_of
+from skfusion.nets import Runner, exclusive, two_classes, with_columns_of
 from skfusion.pool import Member
 from skfusion.reuse._features import estimator_features, network_features
 from skfusion.reuse._specification import Specification
@@ -41,10 +41,10 @@ class Offer:
     _kept: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        if self.member.is_network and self.labels is None and is_classifier(self.member.net):
+        if self.member.is_network and self.labels is None and _classifies(self.member.net):
             raise ValueError(
                 f"Member {self.name!r} classifies, and it is not known what its outputs stand for: give labels=, a "
-                "label for each output."
+                "label for each output. Models of several labels a row are not reused."
             )
 
     def __getstate__(self) -> dict[str, Any]:
@@ -160,6 +160,10 @@ class Offer:
         shape = getattr(X, "shape", ())
         width = getattr(self.member.estimator, "n_features_in_", None)
         return np.asarray(X).reshape(shape[0], -1) if len(shape) > 2 and width == np.prod(shape[1:]) else X
+
+
+def _classifies(net: Any) -> bool:
+    return net is not None and (is_classifier(net) or exclusive(net) or two_classes(net))
 
 
 def labels_of(own: Any, labels: Any, name: str) -> tuple[Any, ...] | None:

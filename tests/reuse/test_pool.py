@@ -10,6 +10,7 @@ from sklearn.datasets import load_digits
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression, Perceptron, Ridge
 from sklearn.preprocessing import StandardScaler
+from skorch import NeuralNet
 from small_nets import small_nets
 from torch import nn
 
@@ -290,6 +291,10 @@ def test_models_of_several_labels_a_row_are_refused():
     forest = RandomForestClassifier(2, random_state=0).fit(X[:50], np.stack([Y[:50] % 2, Y[:50]], axis=1))
     with pytest.raises(ValueError, match="'forest' was fitted on several labels a row"):
         ReusePool().add(forest, X[:50], name="forest")
+    several = np.stack([Y[:50] % 2, Y[:50] > 4], axis=1).astype(np.float32)
+    net = NeuralNet(nn.Linear(64, 2), criterion=nn.BCEWithLogitsLoss, train_split=None, verbose=0, max_epochs=1)
+    with pytest.raises(ValueError, match="'net' classifies, and .* several labels a row are not reused"):
+        ReusePool().add(net.fit(X[:50], several), X[:50], name="net")
 
 
 def test_as_many_labels_as_outputs_are_asked_for():
