@@ -135,8 +135,11 @@ def main():
     draw = np.load(args.draw)
     models, seconds = market(draw)
     versions = f"learnware {version('learnware')}, Python {platform.python_version()}, numpy {np.__version__}"
-    tasks = {str(task): done_for(models, draw, str(task)) for task in draw["tasks"]}
-    args.result.write_text(json.dumps({"versions": versions, "specification": seconds, "tasks": tasks}))
+    done = json.loads(args.result.read_text())["tasks"] if args.result.exists() else {}
+    out = {"versions": versions, "specification": seconds, "tasks": done}
+    for task in [str(task) for task in draw["tasks"] if task not in done]:
+        out["tasks"][task] = done_for(models, draw, task)
+        args.result.write_text(json.dumps(out))
 
 
 if __name__ == "__main__":

@@ -151,34 +151,36 @@ def errors(kept):
     )
 
 
+def beside_learnware(shared, n):
+    """Return the section of what the package learnware makes of the draws that it has done, of n."""
+    draws = shared["draws"].values()
+    ours = 1000 * np.mean([draw["seconds"]["specification"] for draw in draws])
+    its = 1000 * np.mean([draw["learnware"]["specification"] for draw in draws])
+    tables = ""
+    if len(draws) < n:
+        tables = "\n\n".join(
+            f"### {k or 'No'} labels, in the shared draws\n\n{table_of_accuracies(shared, k)}" for k in PAIRS
+        )
+    return f"""## Beside learnware
+
+In {len(draws)} of {n} draws. Differences are paired, of the same models, tasks and rows; after each ± stands half of the 95 % interval, Student's, over the {6 * len(draws)} pairs
+of draw and task. Tasks of one draw share models, so the intervals are somewhat too short. Its job selector herds 100 rows instead of 1 000, as the cost of its herding is cubic
+and the default took more than a minute a task; ours herds 1 000. It averages and routes the best mixture that its search gives, prunes all 20 models by the labelled rows, and
+fits a logistic regression to inputs and predictions (feature augmentation). A specification of 250 rows took {ours:.0f} ms, and {its:.0f} ms there.
+
+{table_against(shared)}
+
+{errors(shared)}
+
+{tables}
+"""
+
+
 def page(kept):
     """Return the text of the page."""
-    draws = kept["draws"].values()
-    there = all("learnware" in draw for draw in draws)
-    peers = next(iter(draws)).get("learnware", {})
     n = len(kept["draws"])
-    ours, its = (
-        np.mean([f(d) for d in draws])
-        for f in (
-            lambda d: d["seconds"]["specification"],
-            lambda d: d.get("learnware", {}).get("specification", np.nan),
-        )
-    )
-    beside = (
-        f"""## Beside learnware
-
-Differences are paired, of the same models, tasks and rows; after each ± stands half of the 95 % interval, Student's, over the {6 * n} pairs of draw
-and task. Tasks of one draw share models, so the intervals are somewhat too short. Its job selector herds 100 rows instead of
-1 000, as the cost of its herding is cubic and the default took more than a minute a task; ours herds 1 000. It averages and routes the best mixture that its search gives, prunes all 20
-models by the labelled rows, and fits a logistic regression to inputs and predictions (feature augmentation). A specification of 250 rows took {1000 * ours:.0f} ms, and {1000 * its:.0f} ms there.
-
-{table_against(kept)}
-
-{errors(kept)}
-"""
-        if there
-        else ""
-    )
+    shared = {"draws": {seed: draw for seed, draw in kept["draws"].items() if "learnware" in draw}}
+    peers = [draw["learnware"]["versions"] for draw in shared["draws"].values()]
     return f"""# Reuse of models: found, combined, or trained anew
 
 <!-- Written by benchmarks/results_reuse.py. Do not edit: run it again. -->
@@ -188,7 +190,7 @@ What a pool of 20 networks brings for new tasks with no labels, 10 and 50. Made 
     OMP_NUM_THREADS=1 python benchmarks/results_reuse.py run --learnware ENVIRONMENT/bin/python
     OMP_NUM_THREADS=1 python benchmarks/results_reuse.py write
 
-on one thread ({kept["versions"]}; {peers.get("versions", "without learnware")}). {n} draw{"s" if n > 1 else ""} of the images, of the labelled rows and of the networks' weights.
+on one thread ({kept["versions"]}; {peers[0] if peers else "without learnware"}). {n} draw{"s" if n > 1 else ""} of the images, of the labelled rows and of the networks' weights.
 
 **The pool**: networks with one hidden layer of 32 units, each trained on 250 images of the digits of scikit-learn from one of four domains (upright, turned
 by 90°, inverted, mirrored) and one of five subsets of the digits (0-4, 5-9, even, odd, all). **The tasks** have images that no network saw: *one model's*, turned
@@ -223,4 +225,4 @@ Of the models by themselves the best has rank 1. For LogME, which ranks features
 
 {table_of_gains(kept)}
 
-{beside}"""
+{beside_learnware(shared, n) if peers else ""}"""
