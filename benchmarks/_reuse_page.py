@@ -41,7 +41,7 @@ def ranks(kept):
     for draw in kept["draws"].values():
         for task, own in draw["ours"].items():
             firsts = dict(own["first"])
-            if "learnware" in draw:
+            if task in draw.get("learnware", {}).get("tasks", {}):
                 firsts["learnware, nearest, no labels"] = draw["learnware"]["tasks"][task]["single"][0]
             for name, first in firsts.items():
                 n = name.partition(", ")[2].partition(" ")[0]
@@ -69,7 +69,7 @@ def table_of_accuracies(kept, n_labels):
     tasks = [*next(iter(kept["draws"].values()))["ours"]]
     lines = ["| method | " + " | ".join(tasks) + " | mean | s |", "| --- |" + " --- |" * (len(tasks) + 2)]
     libraries = [("", cells(kept, "ours"))]
-    if all("learnware" in draw for draw in kept["draws"].values()):
+    if all(len(draw.get("learnware", {}).get("tasks", ())) == len(draw["ours"]) for draw in kept["draws"].values()):
         libraries.append(("learnware: ", cells(kept, "learnware")))
     for prefix, of in libraries:
         for name, by in of.items():
@@ -151,20 +151,21 @@ def errors(kept):
     )
 
 
-def beside_learnware(shared, n):
-    """Return the section of what the package learnware makes of the draws that it has done, of n."""
+def beside_learnware(shared, kept):
+    """Return the section of what the package learnware makes of the draws and tasks that it has done."""
     draws = shared["draws"].values()
+    done, n = (sum(len(draw["ours"]) for draw in each["draws"].values()) for each in (shared, kept))
     ours = 1000 * np.mean([draw["seconds"]["specification"] for draw in draws])
     its = 1000 * np.mean([draw["learnware"]["specification"] for draw in draws])
     tables = ""
-    if len(draws) < n:
+    if done < n:
         tables = "\n\n".join(
-            f"### {k or 'No'} labels, in the shared draws\n\n{table_of_accuracies(shared, k)}" for k in PAIRS
+            f"### {k or 'No'} labels, in the shared pairs\n\n{table_of_accuracies(shared, k)}" for k in PAIRS
         )
     return f"""## Beside learnware
 
-In {len(draws)} of {n} draws. Differences are paired, of the same models, tasks and rows; after each ± stands half of the 95 % interval, Student's, over the {6 * len(draws)} pairs
-of draw and task. Tasks of one draw share models, so the intervals are somewhat too short. Its job selector herds 100 rows instead of 1 000, as the cost of its herding is cubic
+In {done} of the {n} pairs of draw and task. Differences are paired, of the same models, tasks and rows; after each ± stands half of the 95 % interval, Student's, over the pairs
+of draw and task. Tasks of one draw share models, so that the intervals are too short for a statement about other models. Its job selector herds 100 rows instead of 1 000, as the cost of its herding is cubic
 and the default took more than a minute a task; ours herds 1 000. It averages and routes the best mixture that its search gives, prunes all 20 models by the labelled rows, and
 fits a logistic regression to inputs and predictions (feature augmentation). A specification of 250 rows took {ours:.0f} ms, and {its:.0f} ms there.
 
@@ -179,7 +180,11 @@ fits a logistic regression to inputs and predictions (feature augmentation). A s
 def page(kept):
     """Return the text of the page."""
     n = len(kept["draws"])
-    shared = {"draws": {seed: draw for seed, draw in kept["draws"].items() if "learnware" in draw}}
+    shared = {"draws": {}}
+    for seed, draw in kept["draws"].items():
+        if "learnware" in draw:
+            both = {task: own for task, own in draw["ours"].items() if task in draw["learnware"]["tasks"]}
+            shared["draws"][seed] = {**draw, "ours": both}
     peers = [draw["learnware"]["versions"] for draw in shared["draws"].values()]
     return f"""# Reuse of models: found, combined, or trained anew
 
@@ -225,4 +230,4 @@ Of the models by themselves the best has rank 1. For LogME, which ranks features
 
 {table_of_gains(kept)}
 
-{beside_learnware(shared, n) if peers else ""}"""
+{beside_learnware(shared, kept) if peers else ""}"""

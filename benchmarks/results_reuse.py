@@ -243,13 +243,14 @@ def run(args):
     )
     for seed in SEEDS:
         known = kept["draws"].setdefault(str(seed), {})
-        if "ours" in known and ("learnware" in known or not args.learnware):
+        theirs = len(known.get("learnware", {}).get("tasks", ())) == len(TASKS)
+        if "ours" in known and (theirs or not args.learnware):
             continue
         pool, given, arrays, seconds = prepared(seed)
         if "ours" not in known:
             known |= {"seconds": seconds, "ours": ours(pool, given, seed)}
             path.write_text(json.dumps(kept, indent=1) + "\n")
-        if args.learnware:
+        if args.learnware and not theirs:
             known["learnware"] = by_learnware(args.learnware, arrays)
             path.write_text(json.dumps(kept, indent=1) + "\n")
         print(seed, flush=True)
