@@ -61,8 +61,8 @@ class TunedReuse(Search):
     in the trials, so that their order has no influence; where none knows the labels they are ranked by
     :class:`skfusion.reuse.LogME`, and combined by what learns from labels.
 
-    On the 20 networks and six tasks of ``benchmarks/results_reuse.py``, with 10 and 50 labels, 50 proposals were no better
-    on other rows than the obvious candidates alone, ``n_trials=0``.
+    On the 20 networks and six tasks of ``benchmarks/results_reuse.py``, with 10 and 50 labels, 50 proposals were no
+    better on other rows than the obvious candidates alone, ``n_trials=0``.
 
     Each model predicts the rows once. After that a trial costs some milliseconds; routing costs its job selector.
 
