@@ -157,21 +157,26 @@ def parts_of_class(cls: type) -> tuple[Any, ...]:
     """Return the code of an installed class and the version of its package, or the bases and attributes of another."""
     name = cls.__module__, cls.__qualname__
     if is_installed(cls.__module__):
-        functions = [f for base in cls.__mro__ for f in vars(base).values() if isinstance(f, FunctionType)]
-        return name, release(cls.__module__), {_as_imported(f).__code__ for f in functions}
+        functions = [(n, f) for base in cls.__mro__ for n, f in vars(base).items() if isinstance(f, FunctionType)]
+        return name, release(cls.__module__), {_as_imported(n, f).__code__ for n, f in functions}
     methods = FunctionType, staticmethod, classmethod
     kept = {k: v for k, v in vars(cls).items() if isinstance(v, methods) or not k.startswith("__")}
     kept.pop("_abc_impl", None)
     return name, type(cls), cls.__bases__, kept
 
 
-def _as_imported(function: FunctionType) -> FunctionType:
-    """Return a function without what installed packages put around it later.
+def _as_imported(name: str, function: FunctionType) -> FunctionType:
+    """Return a method without what installed packages put around it later.
 
-    Torch does so around steps of optimizers when the first one is made, and ``torch.compile`` around more.
+    Torch does so around steps of optimizers when the first one is made, and around more when a module is compiled.
     """
-    while isinstance(inner := getattr(function, "__wrapped__", None), FunctionType) and _is_of_package(function):
-        function = inner
+    while _is_of_package(function):
+        held = [cell.cell_contents for cell in function.__closure__ or () if cell != CellType()]
+        inner = [f for f in (getattr(function, "__wrapped__", None), *held) if isinstance(f, FunctionType)]
+        within = [f for f in inner if f.__name__ == name]
+        if not within:
+            break
+        function = within[0]
     return function
 
 

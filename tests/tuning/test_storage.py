@@ -6,12 +6,10 @@ import pickle
 import socket
 import subprocess
 import sys
-import time
 
 import numpy as np
 import optuna
 import pytest
-from joblib import Parallel, delayed
 from optuna.samplers import CmaEsSampler, GPSampler, RandomSampler
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
@@ -86,34 +84,41 @@ def test_a_database_by_its_address(tmp_path):
     assert optuna.study.get_all_study_names(address) == ["mine"]
 
 
+TOGETHER = """
+import os, sys, time
+from pathlib import Path
+import numpy as np
+import optuna
+from skfusion import SoupClassifier
+from skfusion.collect import Seeds
+from skfusion.merge import Uniform
+from skfusion.tuning import FusionSearch
+
+OPENED
+folder = Path(sys.argv[1])
+(folder / "here" / str(os.getpid())).touch()
+while len([*(folder / "here").iterdir()]) < 2:  # so that they begin together
+    time.sleep(0.01)
+
+def values(trial):
+    return {"validation_fraction": trial.suggest_float("share", 0.1, 0.4)}
+
+soup = SoupClassifier(collect=Seeds(1), merge=Uniform())
+search = FusionSearch(soup, values, n_trials=int(sys.argv[2]), cv=2, refit=False, random_state=0, storage=storage)
+search.fit(np.load(folder / "X.npy"), np.load(folder / "y.npy"))
+"""
+
+
 def shared_by_two_processes(opened, folder, n_trials=6):
     """Return the study that two processes have run at once; ``opened`` has the code that makes their storage."""
-    here = folder / "here"
-    here.mkdir()
-
-    def run():
-        import optuna  # noqa: F401  which the code may use
-
-        from skfusion import SoupClassifier
-        from skfusion.collect import Seeds
-        from skfusion.merge import Uniform
-        from skfusion.tuning import FusionSearch
-
-        def values(trial):
-            return {"validation_fraction": trial.suggest_float("share", 0.1, 0.4)}
-
-        scope = {}
-        exec(opened, scope)
-        (here / str(os.getpid())).touch()
-        while len([*here.iterdir()]) < 2:  # so that they begin together
-            time.sleep(0.01)
-        soup = SoupClassifier(collect=Seeds(1), merge=Uniform())
-        options = {"n_trials": n_trials, "cv": 2, "refit": False, "random_state": 0, "storage": scope["storage"]}
-        FusionSearch(soup, values, **options).fit(X, y)
-        return os.getpid()
-
-    pids = Parallel(n_jobs=2, timeout=120)(delayed(run)() for _ in range(2))
-    assert len({*pids, os.getpid()}) == 3
+    (folder / "here").mkdir()
+    np.save(folder / "X.npy", X)
+    np.save(folder / "y.npy", y)
+    run = [sys.executable, "-c", TOGETHER.replace("OPENED", opened), str(folder), str(n_trials)]
+    both = [subprocess.Popen(run, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    for process in both:
+        errors = process.communicate(timeout=500)[1]
+        assert process.returncode == 0, errors
     scope = {}
     exec(opened, scope)
     return optuna.load_study(study_name="fusion-search", storage=scope["storage"])
