@@ -212,6 +212,12 @@ def one_of(X: Any) -> Any:
     return next(iter(X.values())) if isinstance(X, Mapping) else X
 
 
+def n_rows_of(X: Any) -> int:
+    """Return how many rows inputs have: an array, frame, sparse array or list, or a dict of them."""
+    first = one_of(X)
+    return int(first.shape[0]) if hasattr(first, "shape") else len(first)
+
+
 def rows_at(X: Any, index: np.ndarray) -> Any:
     """Return the rows at some positions of an array, frame, sparse array or list, or of a dict of them."""
     if isinstance(X, Mapping):

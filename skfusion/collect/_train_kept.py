@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -29,6 +29,21 @@ Result = tuple[list[Member], DivergedError | None]
 TrainChunk = Callable[..., tuple[list[Result], str | None]]
 Outcome = tuple[list[str], list[Member], DivergedError | None]
 """What has become of a run: names of members in the folder, members that are not kept, or why there are none."""
+
+
+@dataclass(frozen=True, eq=False)
+class Keeping:
+    """Where the members of runs are kept, by which keys, and how the runs are trained."""
+
+    folder: RunFolder
+    train_chunk: TrainChunk
+    keys: dict[str, str]
+    net: Any
+    rows: Rows
+
+    def of(self, runs: Sequence[Run]) -> Keeping:
+        """Return the same with the keys of some runs, as it travels with these."""
+        return replace(self, keys={run.name: self.keys[run.name] for run in runs if run.name in self.keys})
 
 
 def train_kept(
@@ -51,7 +66,8 @@ def train_kept(
     failed = {run.name: folder.failure(keys[run.name]) for run in runs if keys[run.name] not in complete}
     missing = [run for run in runs if run.name in failed and failed[run.name] is None]
     trained: dict[str, Outcome] = {}
-    waiting = _trained(folder, train_chunk, keys, net, rows, runs, missing, vectorize, max_bytes, n_jobs, progress)
+    keeping = Keeping(folder, train_chunk, {run.name: keys[run.name] for run in missing}, net, rows)
+    waiting = _trained(keeping, runs, missing, vectorize, max_bytes, n_jobs, progress)
     for run in runs:
         if run.name in failed and failed[run.name] is None:
             while run.name not in trained:
@@ -67,11 +83,7 @@ def train_kept(
 
 
 def _trained(
-    folder: RunFolder,
-    train_chunk: TrainChunk,
-    keys: dict[str, str],
-    net: Any,
-    rows: Rows,
+    keeping: Keeping,
     runs: Sequence[Run],
     missing: list[Run],
     vectorize: nets.VectorizeChoice,
@@ -83,23 +95,21 @@ def _trained(
     if not missing:
         return
     n_processes = effective_n_jobs(n_jobs)
-    plan = nets.plan(net, rows, runs, vectorize, max_bytes, n_processes)  # of all, as if none was there
+    plan = nets.plan(keeping.net, keeping.rows, runs, vectorize, max_bytes, n_processes)  # of all, as if none was there
     yield {}, plan.reason
     todo, sizes = missing, [1] * len(missing)
     if plan.vectorized:
         if len(missing) == 1:  # with another one, as a run that is trained alone is not the same to the last bit
             todo = [missing[0], next(run for run in runs if run is not missing[0])]
-        plan = nets.plan(net, rows, todo, True, max_bytes, n_processes)
-        sizes = _at_most(AT_A_TIME if plan.vectorized and not _on_gpu(net) else len(todo), plan.sizes)
+        plan = nets.plan(keeping.net, keeping.rows, todo, True, max_bytes, n_processes)
+        sizes = _at_most(AT_A_TIME if plan.vectorized and not _on_gpu(keeping.net) else len(todo), plan.sizes)
     chunks = [todo[a:b] for a, b in pairwise(np.cumsum([0, *sizes]))]
-    to_keep = {run.name: keys[run.name] for run in missing}
-    work = [(folder, train_chunk, to_keep, net, rows) for _ in chunks]
     if n_processes > 1 and len(chunks) > 1:
-        ready = [[replace(run, state=folder.travelling(run.state)) for run in chunk] for chunk in chunks]
-        jobs = [delayed(_keep_elsewhere)(*w, chunk, plan.vectorized) for w, chunk in zip(work, ready, strict=True)]
+        ready = [[replace(run, state=keeping.folder.travelling(run.state)) for run in chunk] for chunk in chunks]
+        jobs = [delayed(_keep_elsewhere)(keeping.of(chunk), chunk, plan.vectorized) for chunk in ready]
         done = nets.in_order(jobs, plan.n_jobs or n_jobs)
     else:
-        done = (_keep_chunk(*w, chunk, plan.vectorized, progress) for w, chunk in zip(work, chunks, strict=True))
+        done = (_keep_chunk(keeping, chunk, plan.vectorized, progress) for chunk in chunks)
     yield from done
 
 
@@ -117,11 +127,7 @@ def _on_gpu(net: Any) -> bool:
 
 
 def _keep_chunk(
-    folder: RunFolder,
-    train_chunk: TrainChunk,
-    keys: dict[str, str],
-    net: Any,
-    rows: Rows,
+    keeping: Keeping,
     runs: Sequence[Run],
     vectorized: bool,
     progress: Any,
@@ -130,8 +136,8 @@ def _keep_chunk(
 
     Those of a run that was ended on purpose are not kept.
     """
-    watched = _Ended(progress)
-    results, reason = train_chunk(net, rows, runs, vectorized, watched)
+    watched, keys, rows = _Ended(progress), keeping.keys, keeping.rows
+    results, reason = keeping.train_chunk(keeping.net, rows, runs, vectorized, watched)
     outcomes: dict[str, Outcome] = {}
     for run, (members, failure) in zip(runs, results, strict=True):
         if run.name not in keys:  # it is there, perhaps in use, and was trained for company only
@@ -140,27 +146,23 @@ def _keep_chunk(
             outcomes[run.name] = [], members, failure
             continue
         marks = rows.marks if run.index is None else np.unique(rows.marks[run.index])
-        names = folder.put(keys[run.name], run, [m.replace(rows=marks) for m in members], failure)
+        names = keeping.folder.put(keys[run.name], run, [m.replace(rows=marks) for m in members], failure)
         outcomes[run.name] = names, [], failure
     return outcomes, reason
 
 
 def _keep_elsewhere(
-    folder: RunFolder,
-    train_chunk: TrainChunk,
-    keys: dict[str, str],
-    net: Any,
-    rows: Rows,
+    keeping: Keeping,
     runs: Sequence[Run],
     vectorized: bool,
 ) -> tuple[dict[str, Outcome], str | None]:
     """Keep some runs in a worker; a task that a scheduler starts again, as its end is lost, may have kept them."""
-    complete = folder.complete()
+    complete, keys = keeping.folder.complete(), keeping.keys
     asked = [run.name for run in runs if run.name in keys]
     if all(keys[name] in complete for name in asked):
         return {name: (complete[keys[name]], [], None) for name in asked}, None
     with of_runs(runs):
-        return _keep_chunk(folder, train_chunk, keys, net, rows, runs, vectorized, None)
+        return _keep_chunk(keeping, runs, vectorized, None)
 
 
 @contextmanager

@@ -20,8 +20,7 @@ from skfusion.compare._fold import Fold, holds_out, labelled_rows, n_rows, train
 from skfusion.compare._fusions import is_classification, named, spelt_out
 from skfusion.compare._splits import splits_of
 from skfusion.compare._table import framed, summary, warn_of_gaps
-from skfusion.data import check_targets_known, scorer_named
-from skfusion.estimators.support import seeded
+from skfusion.data import check_targets_known, scorer_named, seeded
 from skfusion.nets import in_order
 
 

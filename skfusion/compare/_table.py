@@ -22,8 +22,8 @@ from torch import Tensor
 from skfusion.collect import Seeds
 from skfusion.data import brier_score, codes_and_columns, expected_calibration_error
 from skfusion.estimators import EnsembleClassifier, PortfolioClassifier, PortfolioRegressor, StackingFusion
-from skfusion.estimators.support import all_networks, fingerprint, split_pipeline
-from skfusion.nets import mlp_classifier
+from skfusion.estimators.support import all_networks, split_pipeline
+from skfusion.nets import fingerprint, mlp_classifier
 from skfusion.state import n_bytes, n_parameters
 
 

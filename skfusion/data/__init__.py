@@ -4,8 +4,8 @@
 targets, weights and groups; ``_not_numbers`` says which inputs are text or dates, ``_not_finite`` which targets are
 missing and what is infinite, and ``_class_weight`` what rows of a class count for in losses. ``_held_out`` holds rows
 out, ``_folds`` makes folds, ``_scores`` has scikit-learn's scorers as functions of predictions, ``_scorers`` and
-``_calibration`` what these lack for probabilities, and ``_table_columns`` prepares tables of mixed columns,
-``_outputs`` has the predictions of fitted estimators of any library for all classes, and ``_both_inputs`` what such
+``_calibration`` what these lack for probabilities, and ``_table_columns`` prepares tables of mixed columns. ``_seeded``
+seeds estimators of any library, ``_outputs`` has their predictions for all classes, and ``_both_inputs`` what such
 estimators and networks are given of the same rows. All of them end in, or take, :class:`skfusion._rows.Rows`.
 
 This room imports scikit-learn and stands below ``nets``: what needs a network stands in ``estimators.support``. Other
@@ -39,6 +39,7 @@ from skfusion.data._scores import (
     scorer_of,
     unseen_classes,
 )
+from skfusion.data._seeded import seeded
 from skfusion.data._table_columns import EmptyAsZero, TableColumns, as_numbers, as_text
 from skfusion.data._validation import (
     check_given,

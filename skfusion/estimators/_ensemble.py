@@ -11,19 +11,18 @@ from sklearn.utils import check_random_state
 
 from skfusion._component import Component
 from skfusion._docs import CLASSIFIER, REGRESSOR, doc, template
-from skfusion._rows import Rows, repetitions
+from skfusion._rows import Rows, n_rows_of, repetitions
 from skfusion.collect import Seeds
 from skfusion.combine import Average, Combiner, Stack, by_row, check_takes_weights
-from skfusion.data import are_known_by_numbers, held_out_score, rows_as_given, rows_for_networks
+from skfusion.data import are_known_by_numbers, held_out_score, rows_as_given, rows_for_networks, seeded
 from skfusion.estimators._base import BaseFusion, Collected
 from skfusion.estimators._targets import Classifies, Regresses
-from skfusion.estimators.support._any_estimator import seeded, stream
+from skfusion.estimators.support._any_estimator import stream
 from skfusion.estimators.support._any_kind import FEW, ManyMembers, all_networks, check_fitted_members, tried
-from skfusion.estimators.support._asked import milliseconds, n_rows
-from skfusion.estimators.support._predictors import runners_of
+from skfusion.estimators.support._asked import milliseconds
 from skfusion.estimators.support._refit import chosen_among
 from skfusion.estimators.support._widths import net_of_member
-from skfusion.nets import Runner
+from skfusion.nets import Runner, runners_of
 from skfusion.pool import Member
 
 
@@ -137,7 +136,7 @@ class EnsembleDriver(ManyMembers, BaseFusion):
 
     def _take_costs(self, combine: Combiner, X: Any, predictor: Any, n_members: int) -> None:
         """Have the time measured that members take, where the combiner asks for it."""
-        combine.take_costs(lambda: milliseconds(self._asking(X, predictor), n_members, n_rows(X)))
+        combine.take_costs(lambda: milliseconds(self._asking(X, predictor), n_members, n_rows_of(X)))
 
     def _fit_combiner(self, combine: Combiner, P: np.ndarray, rows: Rows) -> None:
         """Fit a combiner; where it, or its meta-learner, has no seed, one follows from ``random_state``."""

@@ -15,7 +15,7 @@ from scipy.sparse import issparse
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from skfusion._rows import Rows, repetitions
+from skfusion._rows import Rows, n_rows_of, repetitions
 from skfusion.combine import Combiner, Stack, check_takes_weights
 from skfusion.data import (
     ALWAYS_SO,
@@ -24,13 +24,14 @@ from skfusion.data import (
     class_weights,
     folds,
     outputs_of,
+    seeded,
     table_inputs,
     warn_of_unlabelled,
 )
 from skfusion.estimators._ensemble import EnsembleClassifier, EnsembleRegressor
-from skfusion.estimators.support._any_estimator import check_weighable, seeded, stream
+from skfusion.estimators.support._any_estimator import check_weighable, stream
 from skfusion.estimators.support._any_kind import check_gives_probabilities
-from skfusion.estimators.support._asked import Ask, asking, milliseconds, n_rows
+from skfusion.estimators.support._asked import Ask, asking, milliseconds
 from skfusion.estimators.support._cross_fitted import check_time_limit, cross_fitted
 from skfusion.estimators.support._named_members import named_classes, prepared, with_codes
 from skfusion.estimators.support._task_from_net import AsTheNet, check_class_weight
@@ -214,6 +215,6 @@ class StackDriver(AsTheNet):
         """Return the prediction of a combiner that asks members only for the rows that need them."""
         ask, common = self._asking(self.estimators_, X), np.result_type(*self._dtypes)
         combined = self.combine_.drive(
-            lambda k, rows: ask(k, rows).astype(common, copy=False), len(self.estimators_), n_rows(X)
+            lambda k, rows: ask(k, rows).astype(common, copy=False), len(self.estimators_), n_rows_of(X)
         )
         return combined.astype(min(self._dtypes, key=lambda dtype: dtype.itemsize), copy=False)

@@ -12,7 +12,7 @@ The names in ``__all__`` are for users; the others are offered to the rooms abov
 
 from skfusion._random import seed_scope
 from skfusion.data import default_score
-from skfusion.nets._any_members import AnyMembers, on_devices, predict_members, runners_of, scaling_of
+from skfusion.nets._any_members import AnyMembers, in_units, on_devices, predict_members, runners_of, scaling_of
 from skfusion.nets._average_weights import AverageWeights
 from skfusion.nets._biases_without_effect import biases_without_effect, why_not_vectorized
 from skfusion.nets._fingerprint import NoKey, digest, fingerprint

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from skfusion._rows import Rows, Task, one_of, unlabelled
+from skfusion._rows import Rows, Task, n_rows_of, unlabelled
 from skfusion.data import for_estimator, for_networks, outputs_of
 from skfusion.nets._prepare import sized
 from skfusion.nets._restored import with_columns_of
@@ -125,7 +125,7 @@ class AnyMembers:
                 continue
             i = self._place[k]
             values = self._one(i).predict(inputs)[0] if networks is None else networks[i]
-            yield k, _in_units(self.members[k], values)
+            yield k, in_units(self.members[k], values)
 
     def _one(self, i: int) -> BatchedPredictor:
         if i not in self._alone:
@@ -142,7 +142,7 @@ class AnyMembers:
             failure = ValueError(f"{who} fails to predict, by {type(error).__name__}: {error}")
             failure.__cause__ = error
             return failure
-        n_rows = one_of(X).shape[0] if hasattr(one_of(X), "shape") else len(one_of(X))
+        n_rows = n_rows_of(X)
         if len(values) != n_rows:
             return ValueError(f"{who} predicts {len(values)} rows for {n_rows}. Leave it out.")
         if values.ndim != 2 or values.shape[1] != self.n_outputs:  # as of labels, of which a row has several
@@ -153,7 +153,7 @@ class AnyMembers:
         return values
 
 
-def _in_units(member: Member, values: np.ndarray) -> np.ndarray:
+def in_units(member: Member, values: np.ndarray) -> np.ndarray:
     """Return values in the units of the targets, which the network may have learned standardised."""
     scaling = scaling_of(member)
     return values if scaling is None else values.astype(np.float64) * scaling[1] + scaling[0]

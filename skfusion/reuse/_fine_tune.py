@@ -76,9 +76,9 @@ class FineTune(Reuser):
         if not networks:
             raise ValueError(f"None of the models {found.names} is a network, and only networks are fine-tuned.")
         offer, task = networks[0], found.pool.task or "classification"
-        self.scale_ = offer.member.meta.get("target_scale") if classes is None else None
-        if self.scale_ is not None:
-            y = (y.reshape(len(y), -1) - np.asarray(self.scale_["shift"])) / np.asarray(self.scale_["scale"])
+        self.scaling_ = nets.scaling_of(offer.member) if classes is None else None
+        if self.scaling_ is not None:
+            y = (y.reshape(len(y), -1) - self.scaling_[0]) / self.scaling_[1]
         targets = y.reshape(len(y), -1).astype(np.float32) if classes is None else y
         rows = Rows(as_network_inputs(X), targets, task=task)
         net = _further(offer, rows, targets.shape[1] if classes is None else classes, seed)
@@ -92,9 +92,7 @@ class FineTune(Reuser):
         X = as_network_inputs(X)
         runner = Runner(self.net_, self.task_, Rows(X, np.zeros(len(X))))
         P = runner.predict(to_torch(self.state_), X).astype(np.float64)
-        if self.scale_ is not None:
-            P = P * np.asarray(self.scale_["scale"]) + np.asarray(self.scale_["shift"])
-        return P
+        return P if self.scaling_ is None else P * self.scaling_[1] + self.scaling_[0]
 
 
 def _further(offer: Offer, rows: Rows, outputs: Any, seed: int) -> Any:

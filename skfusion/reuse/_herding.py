@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from sklearn.base import clone
 from sklearn.svm import SVC
 from sklearn.utils import check_array
 
+from skfusion.data import seeded
 from skfusion.reuse._kernel import kernel, means
-from skfusion.reuse._reuser import seeded
 from skfusion.reuse._specification import Specification, embedded
 
 
@@ -68,7 +69,7 @@ def selector(
     rows = [herd(spec, int(n)) for spec, n in zip(specifications, counts, strict=True)]
     codes = np.repeat(np.arange(len(counts)), counts)
     model = SVC(gamma=specifications[0].gamma_, C=10.0) if classifier is None else classifier
-    return seeded(model, seed).fit(np.concatenate(rows), codes)
+    return seeded(clone(model), seed).fit(np.concatenate(rows), codes)
 
 
 def routed(fitted: Any, specification: Specification, X: Any) -> np.ndarray:

@@ -11,13 +11,11 @@ from sklearn.base import is_classifier
 
 from skfusion._rows import Rows, Task
 from skfusion.data import for_estimator
-from skfusion.nets import Runner, exclusive, two_classes, with_columns_of
+from skfusion.nets import Runner, exclusive, in_units, two_classes, with_columns_of
 from skfusion.pool import Member
+from skfusion.reuse._estimator_outputs import own_outputs
 from skfusion.reuse._features import estimator_features, network_features
 from skfusion.reuse._specification import Specification
-
-_SCALE = "target_scale"
-"""In the ``meta`` of members that were trained on standardised targets."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,11 +90,10 @@ class Offer:
         """
         if self.member.is_network:
             out = self.runner(X).predict(self.member.state, as_network_inputs(X))
-            scale = self.member.meta.get(_SCALE)
-            if self.task == "regression" and scale is not None:
-                out = out.astype(np.float64) * np.asarray(scale["scale"]) + np.asarray(scale["shift"])
+            out = in_units(self.member, out) if self.task == "regression" else out
         else:
-            out = _of_estimator(self.member.estimator, self._as_it_takes(X), self.task)
+            out = own_outputs(self.member.estimator, self._as_it_takes(X), self.task)
+            out = out.astype(np.float64) if self.task == "regression" else out
         if self.labels is not None and out.shape[1] != len(self.labels):
             raise ValueError(
                 f"Member {self.name!r} has {out.shape[1]} outputs, and {len(self.labels)} labels: {self.labels}. Give "
@@ -190,13 +187,3 @@ def as_network_inputs(X: Any) -> Any:
     if isinstance(X, Mapping):
         return {k: np.asarray(v, np.int64 if np.asarray(v).dtype.kind in "iub" else np.float32) for k, v in X.items()}
     return np.ascontiguousarray(X, dtype=np.float32)
-
-
-def _of_estimator(estimator: Any, X: Any, task: Task) -> np.ndarray:
-    if task == "regression":
-        values = np.asarray(estimator.predict(X), np.float64)
-        return values.reshape(len(values), -1)
-    if hasattr(estimator, "predict_proba"):
-        return np.asarray(estimator.predict_proba(X))
-    hits: np.ndarray = np.asarray(estimator.predict(X))[:, None] == np.asarray(estimator.classes_)
-    return hits.astype(np.float64)

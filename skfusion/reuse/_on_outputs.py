@@ -6,13 +6,16 @@ from abc import abstractmethod
 from typing import Any, Self
 
 import numpy as np
+from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression, RidgeCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from skfusion.data import seeded
 from skfusion.reuse._base import Found
+from skfusion.reuse._estimator_outputs import for_classes, task_outputs
 from skfusion.reuse._offer import Offer
-from skfusion.reuse._reuser import Reuser, for_classes, seeded
+from skfusion.reuse._reuser import Reuser
 
 
 class _OnOutputs(Reuser):
@@ -40,7 +43,8 @@ class _OnOutputs(Reuser):
         if classes is not None and len(np.unique(y)) == 1:  # classifiers ask for two classes
             self.only_ = int(np.asarray(y)[0])
             return self
-        self.final_estimator_ = seeded(final, seed).fit(self._all(X), y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y)
+        target = y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y
+        self.final_estimator_ = seeded(clone(final), seed).fit(self._all(X), target)
         return self
 
     def _all(self, X: Any) -> np.ndarray:
@@ -49,17 +53,9 @@ class _OnOutputs(Reuser):
     def __call__(self, X: Any) -> np.ndarray:
         """Predict by the final estimator; see :meth:`Reuser.__call__`."""
         numbers = self._all(X)
-        if self.n_classes_ is None:
-            values = np.asarray(self.final_estimator_.predict(numbers), np.float64)
-            return values.reshape(len(values), -1)
-        if self.only_ is not None:
+        if self.only_ is not None and self.n_classes_ is not None:
             return for_classes(np.ones((len(numbers), 1)), np.array([self.only_]), self.n_classes_)
-        final = self.final_estimator_
-        if hasattr(final, "predict_proba"):
-            P = final.predict_proba(numbers)
-        else:
-            P = (np.asarray(final.predict(numbers))[:, None] == final.classes_).astype(np.float64)
-        return for_classes(P, np.asarray(final.classes_, np.int64), self.n_classes_)
+        return task_outputs(self.final_estimator_, numbers, self.n_classes_).astype(np.float64, copy=False)
 
 
 class StackFound(_OnOutputs):

@@ -6,7 +6,6 @@ from abc import ABC, abstractmethod
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from sklearn.base import clone
 
 from skfusion._component import Component
 from skfusion.reuse._base import Found
@@ -74,17 +73,3 @@ def check_outputs(predictions: dict[str, np.ndarray]) -> None:
     widths = {name: P.shape[1] for name, P in predictions.items()}
     if len(set(widths.values())) > 1:
         raise ValueError(f"The models predict different numbers of outputs, {widths}: search among those of one task.")
-
-
-def for_classes(P: np.ndarray, codes: np.ndarray, n_classes: int) -> np.ndarray:
-    """Return probabilities of some classes as probabilities of all, zero for the others."""
-    out = np.zeros((len(P), n_classes))
-    out[:, codes] = P
-    return out
-
-
-def seeded(estimator: Any, seed: int) -> Any:
-    """Return a clone of an estimator with the seed in place of every ``random_state`` that is None."""
-    estimator = clone(estimator)
-    free = [k for k, v in estimator.get_params().items() if k.split("__")[-1] == "random_state" and v is None]
-    return estimator.set_params(**dict.fromkeys(free, seed)) if free else estimator

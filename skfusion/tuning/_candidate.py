@@ -13,19 +13,17 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import has_fit_parameter
 
 from skfusion._rows import Rows, expansion
-from skfusion.data import check_table, score_by
+from skfusion.data import check_table, score_by, seeded
 from skfusion.estimators import BaseFusion, FarBelowWarning
 from skfusion.estimators.support import (
-    NoKey,
     SharedPools,
-    digest,
     fit_on_shared,
     repeats,
-    seeded,
     split_pipeline,
     taken,
     transformed,
 )
+from skfusion.nets import NoKey, digest
 
 
 class Judged(NamedTuple):

@@ -20,9 +20,9 @@ from sklearn.utils.validation import check_is_fitted
 
 from skfusion._component import Readable
 from skfusion._docs import AS_THE_NET, doc
-from skfusion.data import folds, score_by, scorer_named
+from skfusion.data import folds, score_by, scorer_named, seeded
 from skfusion.estimators import BaseFusion, EnsembleClassifier, StackingFusion, begin_fit
-from skfusion.estimators.support import digest, seeded
+from skfusion.nets import digest
 from skfusion.tuning._candidate import candidate_of, checked, fit_whole, mark_of, mark_of_thing
 from skfusion.tuning._study import check_space, open_study, quiet
 from skfusion.tuning._trials import FoldFailed, Trials, finished, params_of, table_of, warn_of_failures

@@ -16,8 +16,7 @@ from skfusion.estimators._base import Collected
 from skfusion.estimators._ensemble import EnsembleDriver
 from skfusion.estimators._targets import Classifies, Regresses
 from skfusion.estimators.support._dropout_passes import DropoutPasses, has_random_layers
-from skfusion.estimators.support._predictors import on_devices
-from skfusion.nets import Runner
+from skfusion.nets import Runner, on_devices
 from skfusion.pool import ModelPool
 
 

@@ -73,9 +73,7 @@ def judged(
     scores, failures = dict[str, float](), dict[str, str]()
     for name, option in options.items():
         try:
-            of_fold: list[Any] = [None] * len(parts)  # training anew asks for nothing
-            if name != ANEW:
-                of_fold = _raised(found)
+            of_fold = [None] * len(parts) if name == ANEW else _raised(found)  # training anew asks for nothing
             P, tested = _out_of_fold(option, parts, of_fold, rows, classes, seed)
             value = score(P, rows.take(tested))
         except Exception as error:  # one failure loses one option

@@ -10,9 +10,10 @@ from sklearn.base import clone
 from skfusion import nets
 from skfusion._rows import one_of
 from skfusion.collect import Seeds
+from skfusion.data import seeded
 from skfusion.estimators._ensemble import EnsembleClassifier, EnsembleRegressor
-from skfusion.estimators.support._any_estimator import seeded, stream
-from skfusion.reuse import Found, Reuser, for_classes
+from skfusion.estimators.support._any_estimator import stream
+from skfusion.reuse import Found, Reuser, for_classes, task_outputs
 
 
 class _TrainsAnew(Reuser):
@@ -43,15 +44,7 @@ class _TrainsAnew(Reuser):
         """Predict; see :meth:`Reuser.__call__`."""
         if self.only_ is not None and self.n_classes_ is not None:
             return for_classes(np.ones((len(one_of(X)), 1)), np.array([self.only_]), self.n_classes_)
-        X, fitted = self._as_it_takes(X), self.estimator_
-        if self.n_classes_ is None:
-            values = np.asarray(fitted.predict(X))
-            return values.reshape(len(values), -1)
-        if hasattr(fitted, "predict_proba"):
-            P = np.asarray(fitted.predict_proba(X))
-        else:
-            P = (np.asarray(fitted.predict(X))[:, None] == fitted.classes_).astype(np.float64)
-        return for_classes(P, np.asarray(fitted.classes_, np.int64), self.n_classes_)
+        return task_outputs(self.estimator_, self._as_it_takes(X), self.n_classes_)
 
     def _as_it_takes(self, X: Any) -> Any:
         """Return inputs, for estimators of other libraries flat and in double precision."""

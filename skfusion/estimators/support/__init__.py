@@ -6,8 +6,7 @@ fit estimators of any kind on the folds of a search or a comparison, and to ``ev
 """
 
 from skfusion.estimators.support._alignment import align_members
-from skfusion.estimators.support._any_estimator import repeats, seeded, split_pipeline, stream, taken, transformed
+from skfusion.estimators.support._any_estimator import repeats, split_pipeline, stream, taken, transformed
 from skfusion.estimators.support._any_kind import all_networks, predicts_values
 from skfusion.estimators.support._cache import SharedPools, fit_on_shared
 from skfusion.estimators.support._curve_segment import InUnit, in_loss_units
-from skfusion.nets import NoKey, digest, fingerprint

@@ -17,14 +17,6 @@ from skfusion._rows import Rows, repetitions, rows_at
 from skfusion.data import outputs_of
 
 
-def seeded(estimator: Any, seed: int) -> Any:
-    """Return the estimator with the seed in place of every ``random_state`` that is None."""
-    free = [k for k, v in estimator.get_params().items() if k.split("__")[-1] == "random_state" and v is None]
-    if free:  # a frozen estimator has no parameters that can be set
-        estimator.set_params(**dict.fromkeys(free, seed))
-    return estimator
-
-
 def stream(estimator: Any, seed: int) -> AbstractContextManager[None]:
     """Seed the global generators while an estimator of another library runs that may draw from them, and restore them.
 

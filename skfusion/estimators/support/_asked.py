@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from skfusion._rows import one_of, rows_at
+from skfusion._rows import n_rows_of, rows_at
 
 Ask = Callable[[int, np.ndarray], np.ndarray]
 """Gives the predictions of a member for the rows at some positions."""
@@ -16,13 +16,8 @@ Ask = Callable[[int, np.ndarray], np.ndarray]
 
 def asking(predict: Callable[[int, Any], np.ndarray], X: Any) -> Ask:
     """Return what asks a member for some rows of X, which are not copied where they are all."""
-    n = n_rows(X)
+    n = n_rows_of(X)
     return lambda k, rows: predict(k, X if len(rows) == n else rows_at(X, rows))
-
-
-def n_rows(X: Any) -> int:
-    """Return how many rows inputs have."""
-    return int(one_of(X).shape[0])
 
 
 def milliseconds(ask: Ask, n_members: int, n_samples: int) -> np.ndarray:

@@ -13,10 +13,10 @@ from sklearn.utils import ClassifierTags, get_tags
 from skfusion import nets
 from skfusion._component import HasParts
 from skfusion.collect import Seeds
+from skfusion.data import seeded
 from skfusion.estimators._base import BaseFusion
 from skfusion.estimators._ensemble import EnsembleClassifier
 from skfusion.estimators.students._one_network import OneNetwork
-from skfusion.estimators.support._any_estimator import seeded
 from skfusion.estimators.support._task_from_net import has_tags
 
 

@@ -9,9 +9,7 @@ import numpy as np
 
 from skfusion._rows import Rows, expansion
 from skfusion.data import ALWAYS_SO, folds
-from skfusion.nets import Predictors
-from skfusion.nets import on_devices as on_devices
-from skfusion.nets import runners_of as runners_of
+from skfusion.nets import Predictors, on_devices, runners_of
 
 
 def predict_out_of_fold(fusion: Any, rows: Rows, seed: int, shared: Any) -> tuple[list[str], np.ndarray, Rows]:

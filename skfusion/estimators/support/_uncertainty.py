@@ -12,12 +12,11 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from skfusion import nets
-from skfusion._rows import unlabelled
+from skfusion._rows import n_rows_of, unlabelled
 from skfusion.combine import Average, Combiner, from_logs
-from skfusion.estimators.support._asked import Ask, asking, n_rows
+from skfusion.estimators.support._asked import Ask, asking
 from skfusion.estimators.support._conformal import Conformal
-from skfusion.estimators.support._predictors import on_devices, runners_of
-from skfusion.nets import Predictors, Runner
+from skfusion.nets import Predictors, Runner, on_devices, runners_of
 from skfusion.pool import Member
 
 
@@ -150,7 +149,7 @@ class ManyStates(Uncertain):
     def _predict(self, X: Any) -> np.ndarray:
         combine = self._combiner()
         if combine.lazy:
-            return combine.drive(self._asking(X), len(self.members_), n_rows(X))
+            return combine.drive(self._asking(X), len(self.members_), n_rows_of(X))
         if combine.by_logs and (logs := self._predict_logs(X)) is not None:
             return from_logs(logs, self._task).astype(self._runner.dtype)
         P = self._member_predictions(X)
