@@ -25,7 +25,7 @@ class AllMixtureMMD(Search):
 
     Notes
     -----
-    Whether the mixture fits is told as for :class:`SingleMMD`. The quadratic program of K models costs at most K^3 a
+    Whether the mixture fits is decided as for :class:`SingleMMD`. The quadratic program of K models costs at most K^3 a
     step.
 
     References

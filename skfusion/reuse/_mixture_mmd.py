@@ -28,7 +28,7 @@ class MixtureMMD(Search):
     Notes
     -----
     Where the task is a mixture of those of several models, the weights estimate their shares. Whether the mixture fits
-    is told as for :class:`SingleMMD`. Each step solves a small quadratic program for each model.
+    is decided as for :class:`SingleMMD`. Each step solves a small quadratic program for each model.
 
     References
     ----------

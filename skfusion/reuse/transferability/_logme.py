@@ -31,8 +31,8 @@ class LogME(Transferability):
     Notes
     -----
     Costs one singular value decomposition, O(n d min(n, d)) for n rows and d features, and then little per class. More
-    features than rows are no obstacle: unlike the fit of a linear model, the evidence does not reward what fits by
-    chance, so it is the score to take with few labels.
+    features than rows are no obstacle: in contrast to the fit of a linear model, the evidence does not reward what
+    fits by chance, so it is the score to take with few labels.
 
     For a given ratio :math:`t = \alpha / \beta` the best :math:`\beta` is known, so that one number is left to search
     for, and that is done on a grid, and refined. The iteration of the paper finds a stationary point of the same
