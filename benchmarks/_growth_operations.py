@@ -20,7 +20,7 @@ from skfusion.collect import Bootstrap, Seeds
 from skfusion.combine import Average, EnsembleSelection
 from skfusion.compare import compare_fusions
 from skfusion.diagnose import diagnose, diversity, leaderboard, pairwise
-from skfusion.merge import Greedy, TaskArithmetic, TIES, Uniform
+from skfusion.merge import TIES, Greedy, TaskArithmetic, Uniform
 from skfusion.nets import fingerprint
 from skfusion.pool import DirectoryStore, Member, MemoryStore, ModelPool
 from skfusion.select import Pick, TopK

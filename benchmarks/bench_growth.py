@@ -83,7 +83,9 @@ def main():
     warnings.simplefilter("ignore")
     print(f"skfusion {skfusion.__version__}, torch {torch.__version__}, Python {platform.python_version()}, one thread")
     print(f"{processor()}; slopes asked: {ASKED}")
-    print(f"{'operation':<46} {'in':<12} {'sizes':>17} {'at the least':>12} {'at the most':>11} {'slope':>6} {'local':>6}")
+    print(
+        f"{'operation':<46} {'in':<12} {'sizes':>17} {'at the least':>12} {'at the most':>11} {'slope':>6} {'local':>6}"
+    )
     steep = []
     for operation in _growth_operations.OPERATIONS:
         if args.only not in f"{operation.room}: {operation.name} in {operation.axis}":
@@ -97,9 +99,10 @@ def main():
             note += f"  ({operation.note})"
         if slope > operation.asked:
             steep.append(f"{operation.name} in {operation.axis}")
+        between = f"{counted[0]:,}-{counted[-1]:,}"
         print(
             f"{operation.room + ': ' + operation.name:<46} {operation.axis:<12} "
-            f"{f'{counted[0]:,}-{counted[-1]:,}':>17} {shown(times[0])} {shown(times[-1])} {slope:6.2f} {local:6.2f}{note}",
+            f"{between:>17} {shown(times[0])} {shown(times[-1])} {slope:6.2f} {local:6.2f}{note}",
             flush=True,
         )
     print(f"{len(steep)} above what is asked{': ' if steep else '.'}{'; '.join(steep)}")

@@ -10,6 +10,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from skfusion._keys import distinct, is_among
+
 __all__ = ["Rows"]
 
 Task = Literal["classification", "multilabel", "regression"]
@@ -163,8 +165,8 @@ class Rows:
 
         With ``inputs``, a row that has the inputs of another one, and another target, is among them too.
         """
-        seen = np.isin(self.marks, marks) | np.isin(self.keys, marks)
-        return seen | np.isin(inputs_of(self.marks), inputs_of(marks)) if inputs else seen
+        seen = is_among(self.marks, marks) | is_among(self.keys, marks)
+        return seen | is_among(inputs_of(self.marks), inputs_of(marks)) if inputs else seen
 
 
 def expansion(keys: np.ndarray, weight: np.ndarray | None) -> tuple[np.ndarray | None, np.ndarray | None]:
@@ -174,7 +176,7 @@ def expansion(keys: np.ndarray, weight: np.ndarray | None) -> tuple[np.ndarray |
     """
     repeated, rest = repetitions(weight)
     index = np.arange(len(keys)) if repeated is None else repeated
-    if len(np.unique(keys[index])) < len(index):
+    if len(distinct(keys[index])) < len(index):
         order = np.argsort(keys[index], kind="stable")
         index, rest = index[order], None if rest is None else rest[order]
     elif weight is None:

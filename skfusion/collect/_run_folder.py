@@ -27,13 +27,13 @@ class RunFolder:
     A run is there where all of its members are: each is called after the key of the run, and says how many there are.
     """
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path, store: DirectoryStore | None = None):
         self.path = path
-        self.store = DirectoryStore(path)
+        self.store = DirectoryStore(path) if store is None else store
         self.carrier: Carrier | None = None  # of the call in this process; not pickled
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.path,)
+        return type(self), (self.path, self.store)
 
     def complete(self) -> dict[str, list[str]]:
         """Return the names of members in the folder, in order, by the keys of the runs whose members are all there."""

@@ -11,6 +11,7 @@ from sklearn.utils import check_random_state
 
 from skfusion._component import Component
 from skfusion._docs import CLASSIFIER, REGRESSOR, doc, template
+from skfusion._keys import distinct
 from skfusion._rows import Rows, n_rows_of, repetitions
 from skfusion.collect import Seeds
 from skfusion.combine import Average, Combiner, Stack, by_row, check_takes_weights
@@ -76,7 +77,8 @@ class EnsembleDriver(ManyMembers, BaseFusion):
         if select is not None:
             scores = self._scores(members, runners, collected)
             scored = pool.replace([m.replace(score=s) for m, s in zip(pool, scores, strict=True)])
-            chosen = [pool.names.index(name) for name in select(scored).names]
+            places = {name: place for place, name in enumerate(pool.names)}
+            chosen = [places[name] for name in select(scored).names]
         members, runners = [members[i] for i in chosen], [runners[i] for i in chosen]
         P, rows = np.empty((len(members), 0, 0)), collected.held_out
         if collected.out_of_fold is not None:
@@ -113,7 +115,7 @@ class EnsembleDriver(ManyMembers, BaseFusion):
             judged = rows_as_given(self._outputs.rows(rows))
             score = held_out_score(self.scoring, self._task, judged, self._n_outputs)
             members = [m.replace(score=score(p, judged)) for m, p in zip(members, P, strict=True)]
-            names = select(pool.replace(members)).names
+            names = {*select(pool.replace(members)).names}
             chosen = [i for i, m in enumerate(members) if m.name in names]
             members, P = [members[i] for i in chosen], P[chosen]
         self._take_costs(combine, rows.X, self._ready(members, collected.fit_rows), len(members))
@@ -131,7 +133,7 @@ class EnsembleDriver(ManyMembers, BaseFusion):
     def _learn(self, combine: Combiner, P: np.ndarray, rows: Rows, selected: bool) -> None:
         """Fit a combiner on rows as networks have them, and remember which the choice depends on."""
         chosen_by = (selected or combine.needs_labels) and are_known_by_numbers(rows)
-        self._marks_judged = np.unique(rows.marks) if chosen_by else None
+        self._marks_judged = distinct(rows.marks) if chosen_by else None
         self._fit_combiner(combine, P, self._outputs.rows(rows))
 
     def _take_costs(self, combine: Combiner, X: Any, predictor: Any, n_members: int) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 
 from skfusion import nets
 from skfusion._docs import CLASSIFIER, REGRESSOR, doc, template
+from skfusion._keys import distinct
 from skfusion._rows import Rows
 from skfusion.collect import Seeds, Tail
 from skfusion.estimators._base import BaseFusion, Collected
@@ -171,7 +172,7 @@ def rows_of_members(pool: ModelPool, rows: Rows) -> list[np.ndarray]:
         return []
     for by_inputs in (False, True):
         positions = [np.flatnonzero(rows.seen(m.rows, by_inputs)) for m in pool]
-        if all(len(np.unique(rows.marks[i])) > _MOST * len(m.rows) for i, m in zip(positions, pool, strict=True)):
+        if all(len(distinct(rows.marks[i])) > _MOST * len(m.rows) for i, m in zip(positions, pool, strict=True)):
             return [] if all(np.array_equal(index, positions[0]) for index in positions) else positions
     return []
 

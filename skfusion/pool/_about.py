@@ -58,10 +58,18 @@ def about(member: Any) -> About:
     return About(**known, tensors=tensors, n_bytes=sum(state[k].numel() * state[k].element_size() for k in own))
 
 
-def _header(read: Any) -> Mapping[str, Described] | None:
+def shapes_of(member: Any) -> frozenset[tuple[str, tuple[int, ...]]]:
+    """Return the names and shapes of the tensors of a network; of what lies in a file the header is read at most."""
+    unread = member.deferred("state")
+    header = None if unread is None else _header(unread.read, ties=True)
+    tensors: Mapping[str, Any] = member.state if header is None else header
+    return frozenset((name, tuple(tensor.shape)) for name, tensor in tensors.items())
+
+
+def _header(read: Any, **options: bool) -> Mapping[str, Described] | None:
     """Return what a function would read, where it has a method ``header`` that says so without reading it."""
     try:
-        return read.header() if hasattr(read, "header") else None
+        return read.header(**options) if hasattr(read, "header") else None
     except (ValueError, OSError):  # of a file that is damaged or missing, which reading it names
         return None
 

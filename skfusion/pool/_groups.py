@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
+from skfusion._keys import is_among
 from skfusion._rows import inputs_of
+from skfusion.pool._about import shapes_of
 from skfusion.pool._marks import marks_of
 from skfusion.pool._member import Member
 
@@ -106,8 +108,7 @@ class PoolParts:
             elif start is None and not one_start:
                 alone[member.name] = "it is not known from which weights it started"
             else:
-                shapes = frozenset((name, tuple(tensor.shape)) for name, tensor in member.state.items())
-                by_key.setdefault((shapes, start, _module_settings(member)), []).append(member)
+                by_key.setdefault((shapes_of(member), start, _module_settings(member)), []).append(member)
         groups = [group for group in by_key.values() if len(group) > 1]
         ranked = sorted(groups, key=_best_score, reverse=True)
         singles = {m.name: "no other one is of its architecture and start" for g in by_key.values() for m in g}
@@ -144,8 +145,8 @@ class PoolParts:
         marks = marks_of(X, y, self.classes)
         if marks is None:
             raise ValueError("Give both X and y, as arrays or frames: a row is known by its inputs and its target.")
-        seen = np.unique(np.concatenate([inputs_of(m.rows) for m in self.members if m.rows is not None]))
-        positions = np.flatnonzero(~np.isin(inputs_of(marks), seen))
+        seen = np.concatenate([inputs_of(m.rows) for m in self.members if m.rows is not None])
+        positions = np.flatnonzero(~is_among(inputs_of(marks), seen))
         if not len(positions):
             raise ValueError(
                 f"Each of the {len(marks)} rows was used to train some member, as in cross-validation. Take the "

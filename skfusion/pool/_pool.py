@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from skfusion import state as states_of
 from skfusion._caller import warn_caller
+from skfusion._keys import distinct, is_among
 from skfusion._numbers import to_numpy, to_torch
 from skfusion._rows import Rows, inputs_of
 from skfusion.pool._groups import PoolParts
@@ -71,10 +72,13 @@ class ModelPool(PoolSources, PoolTrials, PoolParts, PoolViews, Sequence[Member])
 
     def __init__(self, members: Iterable[Member], base: State | Deferred | None = None, classes: Any = None):
         members = _members_in(members)
+        places = {m.name: place for place, m in enumerate(members)}
+        if len(places) < len(members):
+            twice = sorted(name for name, n in Counter(m.name for m in members).items() if n > 1)
+            raise ValueError(f"Member names must be unique in a pool; these occur more than once: {twice}.")
         if classes is not None:
             classes = np.array(classes)
             classes.flags.writeable = False
-        places = {m.name: place for place, m in enumerate(members)}
         vars(self).update(members=members, _base=base, classes=classes, _places=places)
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -205,8 +209,8 @@ class ModelPool(PoolSources, PoolTrials, PoolParts, PoolViews, Sequence[Member])
             The rows that an estimator with this pool is fitted on.
         """
         marks, count, share = _known_rows(self.members, rows)
-        unknown = marks[~np.isin(marks, rows.keys)]  # older pools have keys of rows in the place of marks
-        others = len(np.setdiff1d(inputs_of(unknown), inputs_of(rows.marks)))
+        unknown = marks[~is_among(marks, rows.keys)]  # older pools have keys of rows in the place of marks
+        others = int((~is_among(distinct(inputs_of(unknown)), inputs_of(rows.marks))).sum())
         if share > 0.5 and others:
             warn_caller(
                 f"{count} of the {len(rows)} rows given to fit ({100 * share:.3g} %) are rows that members of the pool "
@@ -244,7 +248,7 @@ def _known_rows(members: Iterable[Member], rows: Rows) -> tuple[np.ndarray, int,
     A row is among them where it is one of them, or has the inputs of one.
     """
     seen = {id(m.rows): m.rows for m in members if m.rows is not None}
-    marks = np.unique(np.concatenate([np.empty(0, np.uint64), *seen.values()]))
+    marks = distinct(np.concatenate([np.empty(0, np.uint64), *seen.values()]))
     count = int(rows.seen(marks, inputs=True).sum()) if len(marks) else 0
     return marks, count, count / max(1, len(rows))
 
@@ -272,8 +276,6 @@ def _members_in(argument: Any) -> tuple[Member, ...]:
             raise TypeError(f"Item {place} of a pool must be a Member; got {_remedy(item)}")
     if not members:
         raise ValueError("A pool needs at least one member; got none.")
-    if twice := sorted(name for name, n in Counter(m.name for m in members).items() if n > 1):
-        raise ValueError(f"Member names must be unique in a pool; these occur more than once: {twice}.")
     return members
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from skfusion.objective import Objective
@@ -47,8 +48,9 @@ class Pick(Selector):
     def __call__(self, pool: ModelPool, objective: Objective | None = None) -> ModelPool:
         """Return the named members in the pool's order; see :meth:`Selector.__call__`."""
         self.check()
-        places = [position_of(member, pool) for member in self.members]
-        if twice := sorted({pool.names[p] for p in places if places.count(p) > 1}):
+        positions = {name: place for place, name in enumerate(pool.names)}
+        places = [position_of(member, positions) for member in self.members]
+        if twice := sorted(pool[place].name for place, n in Counter(places).items() if n > 1):
             raise ValueError(f"Pick names these members more than once: {twice}.")
         return pool[sorted(places)]
 
@@ -61,12 +63,12 @@ class Pick(Selector):
         return {"check_reported_score_is_the_score_used": "no score is used, so none is computed"}
 
 
-def position_of(member: str | int, pool: ModelPool) -> int:
-    """Return the position of a member that is given by its name or position."""
+def position_of(member: str | int, positions: Mapping[str, int]) -> int:
+    """Return the position of a member that is given by its name or position, in a pool with names at ``positions``."""
     if isinstance(member, str):
-        if member not in pool.names:
-            raise ValueError(f"Pick names {member!r}, and the pool has the members {pool.names}.")
-        return pool.names.index(member)
-    if not -len(pool) <= member < len(pool):
-        raise ValueError(f"Pick takes the member at position {member} of a pool of {len(pool)} members.")
-    return member % len(pool)
+        if member not in positions:
+            raise ValueError(f"Pick names {member!r}, and the pool has the members {[*positions]}.")
+        return positions[member]
+    if not -len(positions) <= member < len(positions):
+        raise ValueError(f"Pick takes the member at position {member} of a pool of {len(positions)} members.")
+    return member % len(positions)

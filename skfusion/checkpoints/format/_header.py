@@ -10,7 +10,7 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from skfusion.checkpoints.format._safetensors import DTYPES
+from skfusion.checkpoints.format._safetensors import DTYPES, HEADER
 
 LONGEST = 100_000_000
 """Bytes that a header may have, as safetensors has it."""
@@ -31,8 +31,11 @@ class Described:
         return prod(self.shape)
 
 
-def described(path: Path) -> dict[str, Described]:
-    """Return what the tensors in a safetensors file are, by name; raise ``ValueError`` where it has no such header."""
+def described(path: Path, ties: bool = False) -> dict[str, Described]:
+    """Return what the tensors in a safetensors file are, by name; raise ``ValueError`` where it has no such header.
+
+    A tensor that has several names is there once, by the first of them; with ``ties`` by each.
+    """
     with path.open("rb") as file:
         length, size = int.from_bytes(file.read(8), "little"), path.stat().st_size
         if not 2 <= length <= min(LONGEST, size - 8):
@@ -40,7 +43,9 @@ def described(path: Path) -> dict[str, Described]:
         text = file.read(length)
     try:
         header = json.loads(text)
-        return {name: _tensor(about, size) for name, about in header.items() if name != "__metadata__"}
+        found = {name: _tensor(about, size) for name, about in header.items() if name != "__metadata__"}
+        known = json.loads(header.get("__metadata__", {}).get(HEADER, "{}")) if ties else {}
+        return found | {name: found[first] for name, first in known.get("ties", {}).items()}
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ValueError(f"{path} is damaged: its header cannot be read.") from error
 

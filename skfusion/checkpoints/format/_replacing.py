@@ -10,9 +10,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
+WRITING = ".writing-"
+"""The start of the names of temporary files in the directory of a pool."""
+
 
 @contextmanager
-def replacing(path: Path, temporary: str = ".writing-", *, last: bool = True) -> Iterator[BinaryIO]:
+def replacing(path: Path, temporary: str = WRITING, *, last: bool = True) -> Iterator[BinaryIO]:
     """Open a temporary file beside a path. It takes the place of the path at the end, or vanishes after an error.
 
     ``temporary`` is the start of its name, which a random number follows. It tells whose file is left by a crash: the

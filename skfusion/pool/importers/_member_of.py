@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from skfusion._keys import distinct
 from skfusion.pool._member import Member
 from skfusion.pool.importers._from_estimators import _state_of, _unfitted
 from skfusion.state import State
@@ -72,7 +73,7 @@ def part_of(marks: np.ndarray | None) -> dict[str, Any] | None:
     """Return how many different rows a part of the data has, and a hash by which it is known; None where unknown."""
     if marks is None:
         return None
-    rows = np.unique(marks)
+    rows = distinct(marks)
     return {"n_rows": len(rows), "digest": hashlib.sha256(rows.tobytes()).hexdigest()[:16]}
 
 

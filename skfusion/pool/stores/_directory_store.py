@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Collection
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from skfusion.checkpoints.format import Index
 from skfusion.pool._member import Member
-from skfusion.pool.stores._entries import add_member
 from skfusion.pool.stores._reader import Reader
 from skfusion.pool.stores._remote import directory_of
+from skfusion.pool.stores._staged import staged
 from skfusion.pool.stores._store import check_known
 from skfusion.pool.stores._writer import writing
 
@@ -22,8 +24,9 @@ class DirectoryStore:
     Files are named after their content and never change; the index is replaced at once. Where it is large, changes are
     added to a journal beside it, so that a ``put`` costs the same however many came before. So a reader, which takes no
     lock, sees all of a change or nothing of it, a writer that fails or crashes leaves what was there, and several
-    processes may write, one after another. Nothing is ever unpickled. What a member holds is read when it is first
-    used, and checked against its hash then. Files that this index never listed are not removed; where it is lost,
+    processes may write, one after another; data are written before the directory is locked, so that nobody waits for
+    them. Nothing is ever unpickled. What a member holds is read when it is first used, and checked against its hash
+    then. Files that this index never listed are not removed; where it is lost,
     :meth:`ModelPool.recover <skfusion.pool.ModelPool.recover>` reads the states back.
 
     Parameters
@@ -50,7 +53,7 @@ class DirectoryStore:
         self._reader = Reader(self.path, trusted)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.path, self._reader.trusted)
+        return _unpickled, (type(self), self.path, self._reader.trusted)
 
     def put(self, member: Member) -> None:
         """Write a member, without its net; see :meth:`Store.put`.
@@ -65,8 +68,8 @@ class DirectoryStore:
             If the disk is full or not writable; the members that were there stay.
         """
         copied = member.deferred("estimator") is not None
-        with writing(self._index, self._lock) as writer:
-            entry = add_member(member, self._index.classes, writer.add_file)
+        with staged(member, self._index, self._lock) as add, writing(self._index, self._lock) as writer:
+            entry = add(writer)
             writer.put(entry)
             if not copied and "estimator" in entry:
                 self._reader.own.add(entry["estimator"])
@@ -125,3 +128,24 @@ class DirectoryStore:
 
     def __repr__(self) -> str:
         return f"DirectoryStore({str(self.path)!r})"
+
+
+def _unpickled(cls: type[DirectoryStore], path: Path, trusted: Collection[Any]) -> DirectoryStore:
+    """Return a store that has come from another process, as with each task of a worker.
+
+    Those of one directory share what this process knows of its index. So a worker reads each line of it once, where
+    reading all members again in each of K tasks would take a time that grows as K squared.
+    """
+    store = cls(path, trusted)
+    store._index, store._lock = _known_index(path, os.path.abspath(path))
+    return store
+
+
+@lru_cache(maxsize=2)
+def _known_index(directory: Path, place: str) -> tuple[Index, threading.RLock]:
+    """Return the index of a directory at an absolute path, as a relative one may come to mean another, and its lock."""
+    return Index(directory), threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):  # a lock that another thread holds at that time would never be free in the copy
+    os.register_at_fork(after_in_child=_known_index.cache_clear)

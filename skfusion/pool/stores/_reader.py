@@ -172,9 +172,12 @@ class File:
         """What it holds, a state, an estimator or an array of one of two kinds."""
         return self.name.partition("-")[0]
 
-    def header(self) -> Mapping[str, formats.Described]:
-        """Return what the tensors in it are; ``OSError`` where it is elsewhere and was not fetched yet."""
-        return formats.described(self.reader.directory / self.name)
+    def header(self, ties: bool = False) -> Mapping[str, formats.Described]:
+        """Return what the tensors in it are, with ``ties`` by all names of each.
+
+        Raises ``OSError`` where it is elsewhere and was not fetched yet.
+        """
+        return formats.described(self.reader.directory / self.name, ties)
 
     def _read(self) -> Any:
         trusted = None if self.name in self.reader.own else self.reader.trusted

@@ -3,7 +3,9 @@
 Data files are named after their content and are never changed. They become part of the pool only when the index, which
 is replaced at once, or a line that is appended to its journal refers to them. So a crash at any moment leaves the old
 pool or the new one. The names of files that may be left over are written to a list of pending files beforehand; the
-next writer removes those that the index does not refer to.
+next writer removes those that the index does not refer to. Files of a ``put`` are written before the directory is
+locked, under temporary names that no list has (see `_staged`): those that a crash has left are removed when the index
+is written anew, once they are old.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import errno
 import hashlib
 import os
 import secrets
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
@@ -28,6 +31,10 @@ SMALL = 2**16
 """Bytes up to which an index is written anew at each change; later changes of a larger one stand in a journal."""
 
 
+OLD = 3600.0
+"""Seconds after which a temporary file is taken for one of a writer that was stopped before it had the lock."""
+
+
 class Writer:
     """Adds files beside a pool, which become part of it by ``put`` or ``replace`` only."""
 
@@ -38,18 +45,28 @@ class Writer:
 
     def add_file(self, kind: str, data: bytes) -> str:
         """Write a file of some kind, where there is none yet, and return its name."""
-        self._added = True
-        digest = hashlib.sha256(data).hexdigest()
-        path = self.directory / formats.file_name(kind, digest)
+        name = formats.file_name(kind, hashlib.sha256(data).hexdigest())
+        self.place(name, data)
+        return name
+
+    def place(self, name: str, data: bytes, part: Path | None = None) -> None:
+        """Make some data a file of a name that says their hash, where there is none yet.
+
+        They are written, unless they stand in the directory by the temporary name of a ``part`` already.
+        """
+        self._added, path = True, self.directory / name
         with suppress(OSError, ValueError):  # there is none, or something else in its place
             # A file that is there may have been damaged since: saving again repairs it.
-            if formats.digest_of(path) == digest:
-                return path.name
+            if formats.digest_of(path) in name:
+                return
         if not path.exists():
-            self.announce([path.name])
+            self.announce([name])
+        if part is not None:
+            with suppress(FileNotFoundError):  # another writer has taken it for what a crash had left
+                os.replace(part, path)
+                return
         with formats.replacing(path, last=False) as file:
             file.write(data)
-        return path.name
 
     def _sync(self) -> None:
         """Make the names of the files that were added last, before anything refers to them."""
@@ -103,6 +120,8 @@ class Writer:
             journal = f"journal-{secrets.token_hex(8)}.jsonl"
             self.announce([journal])
             _replace(self.directory / journal, b"")  # before the index that refers to it
+        # Here, and not at every change, as it takes a look at all files: the index is written anew ever more rarely.
+        self.pending.update(_abandoned(self.directory))
         number = formats.format_for(entries)
         _replace(self.directory / INDEX, formats.index_to_bytes(texts, classes, base, journal, number))
 
@@ -113,7 +132,7 @@ def writing(index: Index, lock: Any = None) -> Iterator[Writer]:
     directory, lock = index.directory, lock or nullcontext()
     with lock:
         index.refresh()  # refuses what is not a pool before anything is written
-    with _explained(directory), _locked(directory), lock:
+    with explained(directory), _locked(directory), lock:
         writer = Writer(directory, index.refresh())
         if not index.exists:
             # States that are there may be those of a pool whose index was lost, so only halves of files are removed.
@@ -159,7 +178,7 @@ def _locked(directory: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _explained(directory: Path) -> Iterator[None]:
+def explained(directory: Path) -> Iterator[None]:
     """Name the directory in errors of the system that do not, and say what is left."""
     try:
         yield
@@ -186,6 +205,16 @@ def _check_plain(path: Path) -> None:
 
 def _temporaries(directory: Path) -> list[str]:
     return [path.name for path in directory.iterdir() if TEMPORARY.fullmatch(path.name)]
+
+
+def _abandoned(directory: Path) -> list[str]:
+    """Return temporary files of writers that must have been stopped, and not those of writers that are at work."""
+    found = []
+    for name in _temporaries(directory):
+        with suppress(OSError):
+            if time.time() - (directory / name).stat().st_mtime > OLD:
+                found.append(name)
+    return found
 
 
 def _remove(directory: Path, names: Iterable[str]) -> bool:
