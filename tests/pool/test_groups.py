@@ -5,7 +5,8 @@ import pytest
 import torch
 from sklearn.dummy import DummyClassifier
 
-from skfusion.pool import Member, ModelPool
+from skfusion.checkpoints import format as formats
+from skfusion.pool import Member, ModelPool, PoolFormatError
 from skfusion.pool._member import rows_of
 
 
@@ -77,3 +78,23 @@ def test_modules_of_other_settings_are_of_another_architecture():
     groups = ModelPool(members).grouped()
     assert [g.names for g in groups] == [["a", "c"]]
     assert {*groups.alone} == {"b", "d"}
+
+
+def test_members_in_a_folder_are_grouped_by_the_headers_of_their_files(tmp_path, monkeypatch):
+    shared, start = torch.ones(2), {"start": "s"}
+    tied, apart = {"w": shared, "v": shared}, {"w": torch.ones(2), "v": torch.ones(2)}  # the same names and shapes
+    states = {"tied": tied, "apart": apart, "wide": {"w": torch.ones(3), "v": torch.ones(3)}, "lone": {"w": shared}}
+    pool = ModelPool([Member(name, state, meta=start) for name, state in states.items()])
+    pool.save(tmp_path)
+    monkeypatch.setattr(formats, "check_digest", lambda path: pytest.fail(f"{path.name} was read"))
+    loaded = ModelPool.load(tmp_path)
+    assert repr(loaded.grouped()) == repr(pool.grouped())
+    assert [g.names for g in loaded.grouped()] == [["tied", "apart"]]
+
+
+def test_a_member_whose_file_has_no_header_is_named(tmp_path):
+    ModelPool([member("a"), member("b")]).save(tmp_path)
+    for path in tmp_path.glob("state-*"):
+        path.write_bytes(b"no header")
+    with pytest.raises(PoolFormatError, match="member 'a'.* is damaged"):
+        ModelPool.load(tmp_path).grouped()

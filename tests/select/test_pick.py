@@ -42,3 +42,13 @@ def test_unknown_members_are_named():
     for place in (4, -5):
         with pytest.raises(ValueError, match=f"position {place} of a pool of 4"):
             Pick([place])(POOL)
+
+
+def test_the_names_of_a_pool_are_listed_once_however_many_are_picked(monkeypatch):
+    listed, names = [], ModelPool.names
+    monkeypatch.setattr(ModelPool, "names", property(lambda pool: listed.append(1) or names.fget(pool)))
+    pool = ModelPool([Member(f"m{k}", {}) for k in range(50)])
+    for n in (5, 50):
+        listed.clear()
+        assert len(Pick([f"m{k}" for k in range(n)])(pool)) == n
+        assert len(listed) <= 1
