@@ -145,12 +145,25 @@ def _puts(parts):
     return act
 
 
-@operation("store", "puts into a directory", "members", 64, 2)
+@operation("store", "puts into a directory", "members", 125, 2)
 def _(n):
     return _puts(members(n))
 
 
-@operation("store", "puts into a directory", "parameters", 2**19, 2**10)
+@operation("store", "puts by tasks, a pickled store each", "members", 125, 2)
+def _(n):
+    parts = members(n)
+
+    def act():
+        with folder() as path:
+            DirectoryStore(path).put(parts[0])
+            for member in parts:
+                pickle.loads(pickle.dumps(DirectoryStore(path))).put(member)
+
+    return act
+
+
+@operation("store", "puts into a directory", "parameters", 2**20, 2**10)
 def _(d):
     return _puts(members(2, d))
 
@@ -167,7 +180,7 @@ def _(d):
     return lambda: _put_all(MemoryStore(), parts)
 
 
-@operation("store", "save", "members", 64, 2)
+@operation("store", "save", "members", 125, 2)
 def _(n):
     pool = ModelPool(members(n))
 
@@ -196,7 +209,7 @@ def _(n):
     return lambda: ModelPool.load(place.name, lazy=False)
 
 
-@operation("store", "load all", "parameters", 2**19, 2**10)
+@operation("store", "load all", "parameters", 2**20, 2**10)
 def _(d):
     place = _saved(2, d)
     return lambda: ModelPool.load(place.name, lazy=False)
@@ -216,7 +229,7 @@ def _(n):
 # ---------------------------------------------------------------------------------------------------------------- pool
 
 
-@operation("pool", "ModelPool(members)", "members", 4000)
+@operation("pool", "ModelPool(members)", "members", 8000)
 def _(n):
     parts = members(n)
     return lambda: ModelPool(parts)
@@ -254,7 +267,7 @@ def _(n):
     return lambda: ModelPool.load(place.name).grouped()
 
 
-@operation("pool", "grouped, in a folder", "parameters", 2**17, 2**10)
+@operation("pool", "grouped, in a folder", "parameters", 2**18, 2**10)
 def _(d):
     place = _saved(8, d)
     return lambda: ModelPool.load(place.name).grouped()
@@ -291,7 +304,7 @@ def _(n):
     return _selection(n, 2000, 25)
 
 
-@operation("select", "EnsembleSelection", "rows", 1000)
+@operation("select", "EnsembleSelection", "rows", 8000)
 def _(n):
     return _selection(32, n, 25)
 
@@ -340,12 +353,12 @@ def _(n):
     return _training(n)
 
 
-@operation("estimators", "training by Seeds", "parameters", 64, 2, counted=n_parameters)
+@operation("estimators", "training by Seeds", "parameters", 128, 2, counted=n_parameters)
 def _(hidden):
     return _training(4, hidden)
 
 
-@operation("estimators", "training by Seeds", "rows", 2000)
+@operation("estimators", "training by Seeds", "rows", 8000)
 def _(n):
     return _training(4, 16, n)
 
@@ -361,7 +374,7 @@ def _(n):
     return lambda: EnsembleClassifier(collect=pool).fit(*data(200))
 
 
-@operation("estimators", "fit on a pool", "rows", 2000)
+@operation("estimators", "fit on a pool", "rows", 8000)
 def _(n):
     pool = networks(4)
     return lambda: EnsembleClassifier(collect=pool).fit(*data(n))
@@ -383,7 +396,7 @@ def _(n):
     return lambda: fitted.predict_proba(data(1000)[0])
 
 
-@operation("estimators", "predict_proba of one row", "members", 64, 2)
+@operation("estimators", "predict_proba of one row", "members", 256, 2)
 def _(n):
     fitted = _fitted(n)
     return lambda: fitted.predict_proba(data(1)[0])
@@ -395,7 +408,7 @@ def _(hidden):
     return lambda: fitted.predict_proba(data(300)[0])
 
 
-@operation("estimators", "predict_proba", "rows", 4000)
+@operation("estimators", "predict_proba", "rows", 8000)
 def _(n):
     fitted = _fitted(8)
     return lambda: fitted.predict_proba(data(n)[0])
@@ -410,17 +423,17 @@ def _(n):
 # ----------------------------------------------------------------------------------------------------- rows and compare
 
 
-@operation("rows", "hashes and marks", "rows", 2000)
+@operation("rows", "hashes and marks", "rows", 8000)
 def _(n):
     return lambda: (Rows(*data(n)).keys, Rows(*data(n)).marks)
 
 
-@operation("rows", "units that stay together", "rows", 2000)
+@operation("rows", "units that stay together", "rows", 8000)
 def _(n):
     return lambda: Rows(*data(n)).units()
 
 
-@operation("rows", "fingerprint of a training", "rows", 64_000, 200)
+@operation("rows", "fingerprint of a training", "rows", 128_000, 200)
 def _(n):
     return lambda: fingerprint(net(), Rows(*data(n)))
 
@@ -431,7 +444,7 @@ def _(n):
     return lambda: compare_fusions(fusions, *data(90), cv=2, random_state=0)
 
 
-@operation("compare", "compare_fusions", "rows", 2000)
+@operation("compare", "compare_fusions", "rows", 8000)
 def _(n):
     fusions = {"f": EnsembleClassifier(net(), collect=Seeds(2)), "g": SoupClassifier(net(), collect=Seeds(2))}
     return lambda: compare_fusions(fusions, *data(n), cv=2, random_state=0)
@@ -443,7 +456,7 @@ def _(n):
     return lambda: leaderboard(pool, *data(200))
 
 
-@operation("evaluate", "leaderboard", "rows", 2000)
+@operation("evaluate", "leaderboard", "rows", 8000)
 def _(n):
     pool = networks(4)
     return lambda: leaderboard(pool, *data(n), ["accuracy", "neg_log_loss"])
@@ -470,7 +483,7 @@ def _(n):
     return lambda: diagnose(pool, *data(60), n_points=3)
 
 
-@operation("diagnose", "diagnose, neighbours", "members", 3, 2)
+@operation("diagnose", "diagnose, neighbours", "members", 2)
 def _(n):
     pool = networks(n)
     return lambda: diagnose(pool, *data(60), n_points=3, pairs="neighbours")

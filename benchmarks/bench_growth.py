@@ -44,15 +44,16 @@ def seconds(act, n):
     return (time.process_time() - start) / n
 
 
-def measured(operation, sizes, budget, least):
+def measured(operation, sizes, budget):
     """Return the sizes as the operation counts them, and the least time of each."""
     made = [operation.make(size) for size in sizes]
     acts = [act for act, _ in made]
     start = time.perf_counter()
     first = [seconds(act, 1) for act in acts]  # with what is imported, read or compiled once
     loops = [max(1, int(SHORTEST / max(1e-7, once))) for once in first]
-    times, rounds = [np.inf] * len(acts), 0
-    while rounds < least or (time.perf_counter() - start < budget and rounds < MOST):
+    times = [once if n == 1 else np.inf for once, n in zip(first, loops, strict=True)]
+    rounds = 0
+    while not rounds or (time.perf_counter() - start < budget and rounds < MOST):
         times = [min(known, seconds(act, n)) for known, act, n in zip(times, acts, loops, strict=True)]
         rounds += 1
     return [size for _, size in made], times
@@ -76,7 +77,7 @@ def main():
     """Print a line for each operation."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--only", default="", help="only operations whose room, name or axis has this text")
-    parser.add_argument("--seconds", type=float, default=1.5, help="how long each is repeated, at least two rounds")
+    parser.add_argument("--seconds", type=float, default=1.5, help="how long each is repeated, twice at least")
     parser.add_argument("--quick", action="store_true", help="small sizes, once: whether it runs")
     args = parser.parse_args()
     torch.set_num_threads(1)
@@ -91,8 +92,7 @@ def main():
         if args.only not in f"{operation.room}: {operation.name} in {operation.axis}":
             continue
         sizes = operation.quick if args.quick else operation.sizes
-        budget, least = (0, 1) if args.quick else (args.seconds, 2)
-        counted, times = measured(operation, sizes, budget, least)
+        counted, times = measured(operation, sizes, 0 if args.quick else args.seconds)
         slope, local = slopes(counted, times)
         note = "" if slope <= operation.asked else "  above what is asked"
         if operation.note:

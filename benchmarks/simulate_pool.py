@@ -1,10 +1,10 @@
 """Simulate a pool that many workers write into one folder, from costs that are measured on this machine.
 
-Each worker takes a member, reads the index of the folder, trains, reads what others have added, and puts the member
-into the folder, as workers of ``Kept`` do. A put holds the one lock of the folder while it reads what was added while
-it waited, writes and syncs the files, and adds a line to the journal; a journal that has grown as long as the index is
-merged into it. Who waits for the lock asks for it every 50 ms. All share the bandwidth of the file system. It is a
-simulation of discrete events: 10,000 members on 1,000 workers take seconds.
+Each worker takes a member, reads what was added to the index of the folder since its last one, trains, reads what was
+added meanwhile, and puts the member into the folder, as workers of ``Kept`` do. A put writes and syncs the data, and
+then holds the one lock of the folder while it reads what was added while it waited, and adds a line to the journal; a
+journal that has grown as long as the index is merged into it. Who waits for the lock asks for it every 50 ms. All share
+the bandwidth of the file system. It is a simulation of discrete events: 10,000 members on 1,000 workers take seconds.
 
     python benchmarks/simulate_pool.py                         # measures, and prints the table of the guide
     python benchmarks/simulate_pool.py --members 10000 --workers 1000 --train 60 --megabytes 1 --folders 1
@@ -35,8 +35,8 @@ POLL = 0.05
 class Costs:
     """What a put takes, in seconds and bytes."""
 
-    put: float  # of a member of no bytes, among few others
-    put_byte: float  # more for each byte of the member: serialised, hashed, written, synced
+    put: float  # of a member of no bytes, among few others; all of it is taken to be while the lock is held
+    put_byte: float  # more for each byte of the member: serialised, hashed, written, synced, before the lock
     read_entry: float  # for each member that others have added: its line is read and checked
     rewrite_entry: float  # for each member in the index, where it is written anew
     entry_bytes: float  # of a line of the index, which holds what is known of the member, such as its history
@@ -89,7 +89,7 @@ def simulate(setting, costs, seed=0):
     seconds = rng.lognormal(math.log(setting.train) - sigma**2 / 2, sigma, size=setting.members)
     folders = [Folder() for _ in range(setting.folders)]
     events, waits, order = [], [], 0
-    todo, trained, now, reading = setting.members, 0.0, 0.0, 0
+    todo, trained, now, moving = setting.members, 0.0, 0.0, 0  # who reads the index or writes data
     written = read = 0.0
     known = np.zeros(setting.workers, int)  # members of its folder whose lines a worker has read
 
@@ -99,19 +99,19 @@ def simulate(setting, costs, seed=0):
         heapq.heappush(events, (at, order, kind, worker))
 
     def transfer(n_bytes):
-        return n_bytes / min(setting.client, setting.bandwidth / max(1, reading))
+        return n_bytes / min(setting.client, setting.bandwidth / max(1, moving))
 
     def begin(worker):
-        """Take a member and read the whole index, as a task knows nothing of those before it."""
-        nonlocal todo, reading, read
+        """Take a member and read what is new in the index, as tasks of one process know what those before have read."""
+        nonlocal todo, moving, read
         if not todo:
             return
         todo -= 1
-        reading += 1
+        moving += 1
         folder = folders[worker % setting.folders]
-        known[worker] = folder.n
-        read += folder.n * costs.entry_bytes
-        push(now + folder.n * costs.read_entry + transfer(folder.n * costs.entry_bytes), "read", worker)
+        new, known[worker] = folder.n - known[worker], folder.n
+        read += new * costs.entry_bytes
+        push(now + new * costs.read_entry + transfer(new * costs.entry_bytes), "read", worker)
 
     def lock(folder):
         """Let the next one who waits have the lock: whoever asks first, all of them asking every 50 ms."""
@@ -122,8 +122,7 @@ def simulate(setting, costs, seed=0):
         waits.append(start - at)
         folder.held = True
         new = folder.n - known[worker]
-        hold = costs.put + setting.sync + setting.bytes * costs.put_byte + new * costs.read_entry
-        hold += transfer(setting.bytes + new * costs.entry_bytes)
+        hold = costs.put + setting.sync + new * costs.read_entry + transfer(new * costs.entry_bytes)
         if folder.journal >= folder.index:
             hold += folder.n * costs.rewrite_entry + transfer(folder.n * costs.entry_bytes)
             folder.index, folder.journal = folder.n + 1, 0
@@ -142,7 +141,7 @@ def simulate(setting, costs, seed=0):
         now, _, kind, worker = heapq.heappop(events)
         folder = folders[worker % setting.folders]
         if kind == "read":
-            reading -= 1
+            moving -= 1
             trained += seconds[n_trained]
             push(now + seconds[n_trained], "train", worker)
             n_trained += 1
@@ -150,9 +149,12 @@ def simulate(setting, costs, seed=0):
         if kind == "train":
             new, known[worker] = folder.n - known[worker], folder.n
             read += new * costs.entry_bytes
-            push(now + new * costs.read_entry + transfer(new * costs.entry_bytes), "ask", worker)
+            moving += 1
+            writing = setting.bytes * costs.put_byte + transfer(setting.bytes)
+            push(now + new * costs.read_entry + transfer(new * costs.entry_bytes) + writing, "ask", worker)
             continue
         if kind == "ask":
+            moving -= 1
             folder.waiting.append((now, worker))
         else:
             folder.held = False
