@@ -73,6 +73,8 @@ def _taken(tensor: Tensor, axis: int, index: Tensor) -> Tensor:
     if index.dim() > 1:
         return torch.take_along_dim(tensor, index.to(tensor.device), axis)
     run = _run_length(index.numpy())  # such as the pixels of a channel that has been flattened
+    if run == 1 and axis == tensor.dim() - 1 > 0:  # to gather single numbers is the faster way
+        return tensor.gather(axis, index.to(tensor.device).expand(tensor.shape))
     if run == 1:
         return tensor.index_select(axis, index.to(tensor.device))
     starts = (index[::run] // run).to(tensor.device)
