@@ -13,6 +13,7 @@ from skfusion.symmetry._action import home_of, indices_of, moved, outside_of
 from skfusion.symmetry._canonicalise import canonicalise
 from skfusion.symmetry._folds import BalanceFold, CentreFold, Fold, GainFold, ScaleFold, VectorFold, ZeroFold
 from skfusion.symmetry._group import Axes, Block, Group, Permutations, Site, same
+from skfusion.symmetry._in_place import permute_in_place
 from skfusion.symmetry._linear import LinearKind, LinearSymmetry, without_mean
 from skfusion.symmetry._linear_action import LinearMap, mapped
 from skfusion.symmetry._places import Draft, Place, places_of

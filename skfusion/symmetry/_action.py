@@ -6,7 +6,7 @@ the channels on the next axis are permuted within each head, and by another perm
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import torch
@@ -15,6 +15,8 @@ from torch import Tensor
 from skfusion._numbers import is_stored_only
 from skfusion.symmetry._group import Axes, Block, Group, Permutations
 
+_PART = 2**19
+"""Numbers that move at a time within a tensor, so that they stay in the cache of the processor."""
 _SIGNED = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
@@ -22,19 +24,67 @@ def moved(tensor: Tensor, axes: Axes, groups: Mapping[str, Group], perms: Permut
     """Return a tensor with its units permuted, or the tensor itself where nothing moves."""
     if is_stored_only(tensor):  # torch cannot index such dtypes; integers of the same size have the same bits
         return moved(tensor.view(_SIGNED[tensor.element_size()]), axes, groups, perms).view(tensor.dtype)
+    for axis, index in _moves(tensor.shape, axes, groups, perms):
+        tensor = _taken(tensor, axis, index)
+    return tensor
+
+
+def move(tensor: Tensor, axes: Axes, groups: Mapping[str, Group], perms: Permutations) -> None:
+    """Permute the units of a tensor in its memory, by small parts where one position does not depend on another."""
+    if is_stored_only(tensor):
+        move(tensor.view(_SIGNED[tensor.element_size()]), axes, groups, perms)
+        return
+    for axis, index in _moves(tensor.shape, axes, groups, perms):
+        if index.dim() > 1:
+            tensor.copy_(_taken(tensor, axis, index))
+            continue
+        places = (index != torch.arange(len(index))).nonzero()[:, 0]
+        if len(places) <= len(index) // 4:
+            few = tensor.index_select(axis, index[places].to(tensor.device))
+            tensor.index_copy_(axis, places.to(tensor.device), few)
+            continue
+        along = max((e for e in range(tensor.dim()) if e != axis), key=lambda e: tensor.shape[e], default=None)
+        size = 1 if along is None else max(1, _PART * tensor.shape[along] // tensor.numel())
+        for part in [tensor] if along is None else torch.split(tensor, size, along):
+            part.copy_(_taken(part, axis, index))
+
+
+def _moves(
+    shape: tuple[int, ...], axes: Axes, groups: Mapping[str, Group], perms: Permutations
+) -> Iterator[tuple[int, Tensor]]:
+    """Yield the axes on which units move, with the old position of each new one.
+
+    It is of the shape of the axis, or, where it depends on other axes, one that can be broadcast to the whole.
+    """
     for axis in in_order(axes, groups):  # an axis that others depend on moves first: contexts are new places
-        source, others = sources(tensor.shape, axes, axis, groups, perms)
+        source, others = sources(shape, axes, axis, groups, perms)
         if (source == np.arange(source.shape[-1])).all():
             continue
-        index = torch.from_numpy(np.ascontiguousarray(source)).to(tensor.device)
-        if not others:
-            tensor = tensor.index_select(axis, index)
-        else:
-            shape = [tensor.shape[e] if e in (*others, axis) else 1 for e in range(tensor.dim())]
+        index = torch.from_numpy(np.ascontiguousarray(source))
+        if others:
+            sizes = [shape[e] if e in (*others, axis) else 1 for e in range(len(shape))]
             order = [*others, axis]
-            index = index.permute(*(order.index(e) for e in sorted(order))).reshape(shape)
-            tensor = torch.take_along_dim(tensor, index, axis)
-    return tensor
+            index = index.permute(*(order.index(e) for e in sorted(order))).reshape(sizes)
+        yield axis, index
+
+
+def _taken(tensor: Tensor, axis: int, index: Tensor) -> Tensor:
+    """Return the positions of an axis that an index of :func:`_moves` names."""
+    if index.dim() > 1:
+        return torch.take_along_dim(tensor, index.to(tensor.device), axis)
+    run = _run_length(index.numpy())  # such as the pixels of a channel that has been flattened
+    if run == 1 and axis == tensor.dim() - 1 > 0:  # to gather single numbers is the faster way
+        return tensor.gather(axis, index.to(tensor.device).expand(tensor.shape))
+    if run == 1:
+        return tensor.index_select(axis, index.to(tensor.device))
+    starts = (index[::run] // run).to(tensor.device)
+    return tensor.unflatten(axis, (-1, run)).index_select(axis, starts).flatten(axis, axis + 1)
+
+
+def _run_length(source: np.ndarray) -> int:
+    """Return the largest length of runs of neighbours into which an axis can be cut, so that whole runs move."""
+    starts = np.append(0, np.flatnonzero(np.diff(source) != 1) + 1)
+    return int(np.gcd.reduce([len(source), *starts, *source[starts]]))
 
 
 def in_order(axes: Axes, groups: Mapping[str, Group]) -> list[int]:

@@ -219,7 +219,12 @@ def _moved(tensor: Tensor, kind: str, generator: torch.Generator) -> Tensor:
         factor = torch.rand(tensor.shape, generator=generator, dtype=torch.float64) + 0.5
         return (tensor * factor.to(tensor)).clamp_min(1e-3)
     plain = tensor.dim() < 2
-    if not plain and bool((tensor != tensor.reshape(-1)[0]).any()):
+    if not plain and not _is_constant(tensor.reshape(-1)):
         return tensor
     size = NOISE if plain else 1 / sqrt(max(tensor[0].numel(), 1))
     return tensor + size * torch.randn(tensor.shape, generator=generator, dtype=torch.float64).to(tensor)
+
+
+def _is_constant(numbers: Tensor) -> bool:
+    """Return whether all numbers are the same, which the first ones mostly tell."""
+    return all(bool((part == numbers[0]).all()) for part in (numbers[:1024], numbers))

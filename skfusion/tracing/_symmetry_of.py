@@ -12,7 +12,7 @@ from skfusion.symmetry import Symmetry
 from skfusion.tracing._assemble import assemble
 from skfusion.tracing._call import tensors_among
 from skfusion.tracing._general import generalised
-from skfusion.tracing._proof import probed, prove
+from skfusion.tracing._proof import check_repeats, probed, prove
 from skfusion.tracing._run import Inputs, arguments_of, shapes_of, tensors_of
 from skfusion.tracing._trace import trace
 
@@ -113,4 +113,5 @@ def symmetry_of(
 
 def _general(symmetry: Symmetry, module: nn.Module, inputs: Inputs, tolerance: float | None, seed: int) -> Symmetry:
     probe, _ = probed(module, inputs, tolerance, seed)
+    check_repeats(probe)
     return generalised(symmetry, probe, seed)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -10,11 +10,16 @@ import torch
 from torch import Tensor
 
 from skfusion._coupling import Prices, assigned, assigned_nested
-from skfusion.align.permutation._rows import pieces, rows
+from skfusion.align.permutation._nearest import Rows, nearest_assignment
+from skfusion.align.permutation._rows import pieces, rows, sampled
 from skfusion.state import State
 from skfusion.symmetry import Block, Group, Permutations, Symmetry, moved
 
 _ROUNDING = 1e-6
+_FEW = 128
+"""Units below which the similarities of all pairs take no time."""
+_N_SAMPLED = 4
+"""Tensors that a sample of the weights of units is taken from, the largest ones."""
 
 
 class Term(NamedTuple):
@@ -47,6 +52,7 @@ class Match:
                 self.scale[n] = 1 / size if size > 0 else 0.0
         self.perms: Permutations = symmetry.identity()
         self._prices: dict[str, list[Prices]] = {}  # of the last assignment of each group
+        self._far: set[str] = set()  # groups whose units have turned out not to be near one another
         self.terms: dict[str, list[Term]] = {g: [] for g in self.groups}
         for n in names:
             for axis, blocks in enumerate(symmetry.axes[n]):
@@ -96,6 +102,31 @@ class Match:
         products: np.ndarray = total.cpu().numpy()
         return products.reshape(n_outer, n, n_outer, n) if joint else products
 
+    def nearest(self, names: Sequence[str], terms: Sequence[Term]) -> np.ndarray | None:
+        """Return the best place of each combination of units, shape (n_combinations,), where a sample decides it."""
+        n = int(np.prod([self.groups[g].size for g in names]))
+        if not terms or n < _FEW:
+            return None
+
+        def as_rows(pair: Rows, t: Term) -> Rows:
+            axes, size = self.symmetry.axes[t.tensor], self.scale[t.tensor] ** 0.5
+            a, b = (rows(x, axes, t.axis, t.block, names).reshape(n, -1) for x in pair)
+            return (a, b) if size == 1 else (a * size, b * size)
+
+        def places(t: Term) -> tuple[object, ...]:
+            return self.a[t.tensor], self.b[t.tensor], self.symmetry.axes[t.tensor], t.axis, t.block, names
+
+        def sample(share: float) -> Rows:
+            largest = sorted(terms, key=lambda t: -self.a[t.tensor].numel())[:_N_SAMPLED]
+            parts = [as_rows(sampled(*places(t), share), t) for t in largest]
+            a, b = (torch.cat(side, 1) for side in zip(*parts, strict=True))
+            return a, b
+
+        def every() -> Iterator[Rows]:
+            return (as_rows(pair, t) for t in terms for pair in pieces(*places(t), small=True))
+
+        return nearest_assignment(sample, every, sum(self.a[t.tensor].numel() for t in terms) // n)
+
     # --------------------------------------------------------------------------------------------------- steps
 
     def step(self, name: str, settled: Callable[[Term], bool] | None = None) -> bool:
@@ -104,29 +135,57 @@ class Match:
         if self.inner[name] and not group.context:
             return self._step_with_inner(group, settled)
         terms = [t for t in self.terms[name] if settled is None or settled(t)]
-        worth = self.worth([*group.context, name], terms, joint=False)
-        if worth is None:
-            return False
-        prices = self._prices.setdefault(name, [Prices() for _ in worth])
-        best = [assigned(w, prices=p) for w, p in zip(worth, prices, strict=True)]
-        delta = {name: np.stack(best).reshape(self.perms[name].shape)}
+        best = None if group.context or name in self._far else self.nearest([name], terms)
+        if best is None:
+            if settled is None:
+                self._far.add(name)
+            worth = self.worth([*group.context, name], terms, joint=False)
+            if worth is None:
+                return False
+            prices = self._prices.setdefault(name, [Prices() for _ in worth])
+            best = np.stack([assigned(w, prices=p) for w, p in zip(worth, prices, strict=True)])
+        else:
+            for prices in self._prices.get(name, ()):
+                prices.follow(best)
+        delta = {name: best.reshape(self.perms[name].shape)}
         several = len({t.tensor for t in self.terms[name]}) < len(self.terms[name])
         return self._moved(delta, check=several)
 
     def _step_with_inner(self, outer: Group, settled: Callable[[Term], bool] | None) -> bool:
         """Move a group together with the groups that it indexes: heads, with the channels of each of them."""
         counted: dict[str, list[Term]] = {}
-        pairs: dict[str, np.ndarray] = {}
-        for g in self.inner[outer.name]:
-            terms = [t for t in uncounted(self.terms[g], counted) if settled is None or settled(t)]
-            worth = self.worth([outer.name, g], terms, joint=True)
-            if worth is not None:
-                pairs[g] = worth
-        rest = [t for t in uncounted(self.terms[outer.name], counted) if settled is None or settled(t)]
-        alone = self.worth([outer.name], rest, joint=False)
-        if not pairs and alone is None:
+        names = [*self.inner[outer.name], outer.name]
+        terms = {g: [t for t in uncounted(self.terms[g], counted) if settled is None or settled(t)] for g in names}
+        if not any(terms.values()):
             return False
-        return self._moved(assigned_nested(pairs, None if alone is None else alone[0], outer.name), check=True)
+        delta = None if outer.name in self._far else self._nearest_with_inner(outer, terms)
+        if delta is None:
+            if settled is None:
+                self._far.add(outer.name)
+            worths = {g: self.worth([outer.name, g], terms[g], joint=True) for g in self.inner[outer.name]}
+            alone = self.worth([outer.name], terms[outer.name], joint=False)
+            pairs = {g: worth for g, worth in worths.items() if worth is not None}
+            delta = assigned_nested(pairs, None if alone is None else alone[0], outer.name)
+        return self._moved(delta, check=True)
+
+    def _nearest_with_inner(self, outer: Group, terms: Mapping[str, Sequence[Term]]) -> Permutations | None:
+        """Return the best permutations of a group and of those that it indexes, where samples decide them.
+
+        Those are the best ones of all units, which must be units of the same outer one, by all groups.
+        """
+        if terms[outer.name]:
+            return None
+        delta: dict[str, np.ndarray] = {}
+        for g in self.inner[outer.name]:
+            if not terms[g]:
+                continue
+            place = self.nearest([outer.name, g], terms[g])
+            if place is None:
+                return None
+            where, delta[g] = np.divmod(place.reshape(outer.size, -1), self.groups[g].size)
+            if (where != delta.setdefault(outer.name, where[:, 0])[:, None]).any():
+                return None
+        return delta
 
     def _moved(self, delta: Permutations, check: bool) -> bool:
         """Move, and return whether anything did.

@@ -37,19 +37,42 @@ def rows(tensor: Tensor, axes: Axes, axis: int, block: Block, names: Sequence[st
 
 
 def pieces(
-    a: Tensor, b: Tensor, axes: Axes, axis: int, block: Block, names: Sequence[str]
+    a: Tensor, b: Tensor, axes: Axes, axis: int, block: Block, names: Sequence[str], small: bool = False
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Iterate over the parts of two tensors in which a block holds, in pieces that are small enough to copy."""
+    """Iterate over the parts of two tensors in which a block holds, in pieces that are small enough to copy.
+
+    A matrix whose rows need no copy is one piece, unless all are to be ``small``.
+    """
+    a, b, free = _in_force(a, b, axes, axis, block, names)
+    uncopied = a.dim() == 2 and _in_order(block.positions.reshape(-1), a.shape[axis])
+    if a.numel() <= _PIECE or free is None or (uncopied and not small):
+        yield a, b
+        return
+    size = max(1, _PIECE * a.shape[free] // a.numel())
+    yield from zip(torch.split(a, size, free), torch.split(b, size, free), strict=True)
+
+
+def sampled(
+    a: Tensor, b: Tensor, axes: Axes, axis: int, block: Block, names: Sequence[str], share: float
+) -> tuple[Tensor, Tensor]:
+    """Return about a share of the parts of two tensors in which a block holds, the same entries of each unit."""
+    a, b, free = _in_force(a, b, axes, axis, block, names)
+    step = int(1 / share)
+    if free is None or step <= 1:
+        return a, b
+    every = (slice(None),) * free + (slice(None, None, step),)
+    return a[every], b[every]
+
+
+def _in_force(
+    a: Tensor, b: Tensor, axes: Axes, axis: int, block: Block, names: Sequence[str]
+) -> tuple[Tensor, Tensor, int | None]:
+    """Return the parts of two tensors in which a block holds, and the longest axis along which they may be cut."""
     for e, positions in block.within.items():
         a, b = _taken(a, e, positions), _taken(b, e, positions)
     in_use = {axis, *block.within, *(home_of(axes, axis, name) for name in names if name not in block.groups)}
     free = [e for e in range(a.dim()) if e not in in_use]
-    if a.numel() <= _PIECE or not free or (a.dim() == 2 and _in_order(block.positions.reshape(-1), a.shape[axis])):
-        yield a, b
-        return
-    longest = max(free, key=lambda e: a.shape[e])
-    size = max(1, _PIECE * a.shape[longest] // a.numel())
-    yield from zip(torch.split(a, size, longest), torch.split(b, size, longest), strict=True)
+    return a, b, max(free, key=lambda e: a.shape[e], default=None)
 
 
 def _taken(tensor: Tensor, axis: int, positions: np.ndarray) -> Tensor:

@@ -131,8 +131,8 @@ def anchor(match: Match, at_rest: Iterable[str] = ()) -> None:
         together = {name, *match.inner[name]}
         return all(
             g in settled or (g in together and block is term.block) or g in match.inner[name]
-            for blocks in match.symmetry.axes[term.tensor]
-            for block in blocks
+            for axis, blocks in enumerate(match.symmetry.axes[term.tensor])
+            for block in (blocks if axis != term.axis else [term.block])  # others on its axis hold other weights
             for g in block.groups
         )
 
