@@ -21,7 +21,7 @@ from skfusion.checkpoints._checkpoint import Checkpoint, PathLike
 from skfusion.checkpoints._many import open_many
 from skfusion.checkpoints._merge_plan import CARD, Job, MergeReport, PlannedTensor, job_of
 from skfusion.checkpoints._merge_stream import Progress, Stream
-from skfusion.checkpoints.format import HEADER, data_of, header_of, library_version, replacing
+from skfusion.checkpoints.format import HEADER, data_of, header_of, library_version, replacing, write_back
 from skfusion.merge import LinearMerger, Merger, TensorMerger
 from skfusion.state import is_position, is_statistic
 
@@ -246,8 +246,10 @@ def _written(stream: Stream, report: MergeReport, hashes: bool) -> MergeReport:
         known = stream.survey()
         with replacing(report.out, f".{report.out.name}.writing-") as file:
             file.write(_header(job, card))
+            begun = 0
             for part in stream.merged(known):
                 file.write(data_of(part))
+                begun = write_back(file, begun)
             card = _card(
                 stream.merge, job, found(stream.progress), None
             )  # of the same length: only hashes have changed
