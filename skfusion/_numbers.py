@@ -67,6 +67,28 @@ def largest(tensors: Sequence[Tensor]) -> Tensor:
     return torch.stack([addable(t.detach().to(first.device)) for t in tensors]).amax(dim=0).to(first.dtype)
 
 
+def sum_of(tensors: Sequence[Tensor], coefficients: Sequence[float], buffer: Tensor | None = None) -> Tensor:
+    """Return the sum of floating-point or complex tensors with their coefficients, in double precision.
+
+    Tensors are added in their order. Those whose coefficient is zero are left out. With a ``buffer`` in double
+    precision, of two rows with a number for each of the tensors' at least, the sum of real numbers is in its memory.
+    """
+    first = tensors[0]
+    if buffer is None or first.is_complex():
+        double = torch.complex128 if first.is_complex() else torch.float64
+        total = torch.zeros(first.shape, dtype=double, device=first.device)
+        term = torch.empty_like(total)
+    else:
+        total, term = (row[: first.numel()].view(first.shape) for row in buffer)
+        total.zero_()
+    for tensor, coefficient in zip(tensors, coefficients, strict=True):
+        if coefficient != 0:
+            known = tensor.detach()
+            same = known.dtype == total.dtype and known.device == total.device
+            total.add_(known if same else term.copy_(known), alpha=coefficient)
+    return total
+
+
 def is_finite(tensor: Tensor) -> bool:
     """Return whether there is no NaN and no infinity among the numbers of a tensor."""
     return not is_summed(tensor) or _size(tensor) < math.inf

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from skfusion._numbers import addable, is_finite, is_summed, kind_of, largest, narrowed, place_of, real, wide
+from skfusion._numbers import addable, is_finite, is_summed, kind_of, largest, narrowed, place_of, real, sum_of, wide
 
 State = dict[str, Tensor]
 """Parameters and buffers by name."""
@@ -174,14 +174,7 @@ def weighted_sum(states: Sequence[State], weights: Sequence[float] | Tensor) -> 
     kept = [k for k, c in enumerate(coefficients) if c != 0] or [0]
 
     def add(tensors: Sequence[Tensor]) -> Tensor:
-        first = tensors[0]
-        if not is_summed(first):
-            return largest([tensors[k] for k in kept])
-        double = torch.complex128 if first.is_complex() else torch.float64
-        total = torch.zeros(first.shape, dtype=double, device=first.device)
-        for k in kept:
-            total.add_(tensors[k].detach().to(total), alpha=coefficients[k])
-        return total
+        return sum_of(tensors, coefficients) if is_summed(tensors[0]) else largest([tensors[k] for k in kept])
 
     out: State = {}
     for key, owner in owners(states).items():

@@ -143,37 +143,43 @@ def _with_sums(path: Path) -> list[Part]:
     return [part for part in parts_of(path) if part.check_sum] if is_archive else []
 
 
-_THREADS = 4
+_THREADS = 8
 
 
 @contextmanager
-def hashing(files: Sequence[Path]) -> Iterator[Callable[[Callable[[str, int, int], None]], dict[Path, str]]]:
+def hashing(
+    files: Sequence[Path], hashes: bool = True
+) -> Iterator[Callable[[Callable[[str, int, int], None]], dict[Path, str]]]:
     """Hash files in the background, and stop where the body raises an error.
 
     Yields ``wait(progress)``, which returns the SHA-256 of each file once all are known, or raises ``ValueError`` where
-    a file was changed in the meantime, or the check sums of an archive are not those of its entries.
+    a file was changed in the meantime, or the check sums of an archive are not those of its entries. Without ``hashes``
+    it returns none, and of files without check sums nothing is read.
     """
-    before, done, stop = {f: _mark(f) for f in files}, dict.fromkeys(files, 0), threading.Event()
-    total = sum(mark[0] for mark in before.values())
+    before, stop = {f: _mark(f) for f in files}, threading.Event()
+    done = {path: 0 for path in files if hashes or _with_sums(path)}
+    total = sum(before[path][0] for path in done)
 
     def digest(path: Path) -> str:
         sha256 = hashlib.sha256()
         for block in checked_blocks(path):
             if stop.is_set():
                 return ""
-            sha256.update(block)
+            if hashes:
+                sha256.update(block)
             done[path] += len(block)
         return sha256.hexdigest()
 
     def wait(progress: Callable[[str, int, int], None]) -> dict[Path, str]:
         while wait_for(futures.values(), timeout=0.1).not_done:
-            progress("Hashing the inputs", sum(done.values()), total)
+            progress("Hashing the inputs" if hashes else "Checking the inputs", sum(done.values()), total)
         if changed := [path for path in files if _mark(path) != before[path]]:
             raise ValueError(f"{changed[0]} was changed while it was read, so the result is void. Merge again.")
-        return {path: future.result() for path, future in futures.items()}
+        found = {path: future.result() for path, future in futures.items()}
+        return found if hashes else {}
 
     with ThreadPoolExecutor(min(_THREADS, os.cpu_count() or 1)) as pool:
-        futures = {path: pool.submit(digest, path) for path in files}
+        futures = {path: pool.submit(digest, path) for path in done}
         try:
             yield wait
         finally:

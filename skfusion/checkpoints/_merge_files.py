@@ -6,11 +6,13 @@ import errno
 import json
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from skfusion._numbers import is_summed
@@ -19,7 +21,7 @@ from skfusion.checkpoints._checkpoint import Checkpoint, PathLike
 from skfusion.checkpoints._many import open_many
 from skfusion.checkpoints._merge_plan import CARD, Job, MergeReport, PlannedTensor, job_of
 from skfusion.checkpoints._merge_stream import Progress, Stream
-from skfusion.checkpoints.format import HEADER, data_of, header_of, library_version, replacing
+from skfusion.checkpoints.format import HEADER, data_of, header_of, library_version, replacing, write_back
 from skfusion.merge import LinearMerger, Merger, TensorMerger
 from skfusion.state import is_position, is_statistic
 
@@ -38,6 +40,7 @@ def merge_checkpoints(
     strip_prefix: str | Sequence[str] = (),
     overwrite: bool = False,
     dry_run: bool = False,
+    hashes: bool = True,
     progress: Progress | None = None,
 ) -> MergeReport:
     """Merge checkpoints on disk into a safetensors file, part by part.
@@ -68,6 +71,9 @@ def merge_checkpoints(
         Whether a file that is there may be replaced. An input never is.
     dry_run : bool, default=False
         Whether to plan only; nothing is written.
+    hashes : bool, default=True
+        Whether the model card holds the SHA-256 of every file that is read. They take longer than the merge itself
+        where there are few cores.
     progress : callable, optional
         ``progress(what, done, total)`` is called often, with numbers of bytes.
 
@@ -95,7 +101,10 @@ def merge_checkpoints(
     hold the largest one of all members, in double precision.
 
     The file holds a model card: JSON under the key ``skfusion_card`` of its metadata, with the method, its parameters,
-    and the SHA-256 of every file that was read. It has no date, so that equal inputs give equal files.
+    and the SHA-256 of every file that was read, or null where hashes are left out. It has no date, so that equal inputs
+    give equal files. Check sums that files of ``torch.save`` have are compared in any case.
+
+    Torch computes in one thread meanwhile; files are hashed in others.
 
     Examples
     --------
@@ -126,10 +135,10 @@ def merge_checkpoints(
         )
     stream = Stream(method, job_of(method, members, start, heads, keep_heads), progress)
     stream.check()
-    report = _planned(stream, target)
+    report = _planned(stream, target, hashes)
     inputs = [file for c in (*members, *([] if start is None else [start])) for file in c.files]
     _check_target(target, inputs, overwrite, report.n_bytes)
-    return report if dry_run else _written(stream, report)
+    return report if dry_run else _written(stream, report, hashes)
 
 
 def _checked(merge: Merger) -> LinearMerger | TensorMerger:
@@ -151,9 +160,9 @@ def _checked(merge: Merger) -> LinearMerger | TensorMerger:
     return merge
 
 
-def _planned(stream: Stream, out: Path) -> MergeReport:
+def _planned(stream: Stream, out: Path, hashes: bool) -> MergeReport:
     merge, job = stream.merge, stream.job
-    card = _card(merge, job, {})
+    card = _card(merge, job, {}, _UNKNOWN if hashes else None)
 
     def action(name: str, like: Tensor) -> str:
         if name in job.ties:
@@ -183,14 +192,14 @@ def _planned(stream: Stream, out: Path) -> MergeReport:
     )
 
 
-def _card(merge: Merger, job: Job, hashes: dict[Path, str]) -> dict[str, Any]:
-    """Return the model card as what JSON can hold; files whose hash is not known yet have zeros.
+def _card(merge: Merger, job: Job, hashes: dict[Path, str], unknown: str | None) -> dict[str, Any]:
+    """Return the model card as what JSON can hold; files whose hash is not known have ``unknown``.
 
     Files appear by their names without folders, so that equal inputs give equal cards.
     """
 
     def source(c: Checkpoint) -> dict[str, Any]:
-        files = [{"name": file.name, "sha256": hashes.get(file, _UNKNOWN)} for file in c.files]
+        files = [{"name": file.name, "sha256": hashes.get(file, unknown)} for file in c.files]
         return {"name": Path(c.name).name, "files": files}
 
     members, base = job.split([source(c) for c in job.sources])
@@ -230,15 +239,20 @@ def _check_target(out: Path, inputs: Sequence[Path], overwrite: bool, n_bytes: i
         raise OSError(errno.ENOSPC, f"The result takes {n_bytes} bytes, and the disk of {out.parent} has {free} left.")
 
 
-def _written(stream: Stream, report: MergeReport) -> MergeReport:
-    job = stream.job
-    with hashing([*dict.fromkeys(file for c in job.sources for file in c.files)]) as hashes:
+def _written(stream: Stream, report: MergeReport, hashes: bool) -> MergeReport:
+    job, card = stream.job, report.card
+    files = [*dict.fromkeys(file for c in job.sources for file in c.files)]
+    with _one_thread(), hashing(files, hashes) as found:
         known = stream.survey()
         with replacing(report.out, f".{report.out.name}.writing-") as file:
-            file.write(_header(job, report.card))
+            file.write(_header(job, card))
+            begun = 0
             for part in stream.merged(known):
                 file.write(data_of(part))
-            card = _card(stream.merge, job, hashes(stream.progress))  # of the same length: only the hashes have changed
+                begun = write_back(file, begun)
+            card = _card(
+                stream.merge, job, found(stream.progress), None
+            )  # of the same length: only hashes have changed
             file.seek(0)
             file.write(_header(job, card))
     notes = report.notes
@@ -252,3 +266,14 @@ def _written(stream: Stream, report: MergeReport) -> MergeReport:
             "skfusion.repair.Recalibrate, before the network is used.",
         )
     return replace(report, notes=notes, card=card)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Let torch compute in one thread, as sums wait for memory, and for each other where other programs run, too."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -59,7 +59,7 @@ class MergeReport:
     peak_bytes : int
         About how much memory it takes, beside the mapped files and what the merger keeps from its survey.
     card : dict
-        The model card that the file holds; its hashes are zeros before the merge.
+        The model card that the file holds; its hashes are zeros before the merge, and None where they are left out.
     """
 
     out: Path

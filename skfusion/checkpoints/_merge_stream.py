@@ -8,16 +8,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from skfusion._numbers import addable, is_finite, is_summed, narrowed
+from skfusion._numbers import addable, is_finite, is_summed, largest, narrowed, sum_of
 from skfusion.checkpoints._merge_plan import Job
 from skfusion.merge import Entry, LinearMerger, TensorMerger, is_merged
-from skfusion.state import is_position, is_statistic, weighted_sum
+from skfusion.state import is_position, is_statistic
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, the bytes that are done, and all bytes."""
 
 _LARGEST_PART, _SMALLEST_PART, _AT_HAND = 2**17, 2**12, 2**19
-"""Numbers of one source in a part, which is quickest where all of it fits the processor's cache, and of all sources."""
+"""Numbers of one source in a part, which is quickest where all of it fits the processor's cache, and of all sources.
+
+Sums hold one source at a time, so that their parts are as large whatever the number of sources.
+"""
 
 
 class Stream:
@@ -32,7 +35,9 @@ class Stream:
         self.read_bytes = sum(t.nbytes for state in sources for name, t in state.items() if name not in job.ties)
         self._survey_bytes = sum(state[name].nbytes for state in job.shared for name in self._surveyed)
         self.progress = progress or (lambda what, done, total: None)
-        self._part = max(_SMALLEST_PART, min(_LARGEST_PART, _AT_HAND // len(job.shared)))
+        at_once = 1 if isinstance(merge, LinearMerger) else len(job.shared)
+        self._part = max(_SMALLEST_PART, min(_LARGEST_PART, _AT_HAND // at_once))
+        self._buffer = torch.empty(2, self._part, dtype=torch.float64)
         self._needs_whole = isinstance(merge, TensorMerger) and not merge.elementwise
         self._done, self._n_surveys = 0, 0
         size = sum(t.numel() for state in job.shared for t in state.values())
@@ -57,13 +62,13 @@ class Stream:
         return self.merge.survey(read or self._all_entries, self.job.n_members)
 
     def merged(self, known: Any) -> Iterator[Tensor]:
-        """Yield the parts of the result, in its dtypes, in the order of the data."""
+        """Yield the parts of the result, in its dtypes, in the order of the data; each is overwritten by the next."""
         self._usual = 0  # surveys are over
         for name, first in self.job.written.items():
             for part in self._results(name, first, known):
                 if is_statistic(name) and name.endswith("var") and bool((addable(part) < 0).any()):
                     self.negative[name] = None
-                yield narrowed(part, first.dtype, name)
+                yield part
 
     def _all_entries(self) -> Iterator[Entry]:
         self._n_surveys += 1
@@ -83,13 +88,38 @@ class Stream:
                 yield pieces[0]
         elif isinstance(self.merge, TensorMerger) and is_merged(name, first):
             for entry in self._entries(name, "Merging"):
-                yield self.merge.tensor(entry, known)
+                yield narrowed(self.merge.tensor(entry, known), first.dtype, name)
+        elif is_summed(first):
+            coefficients = self._coefficients(known)
+            for pieces in self._pieces([s[name] for s in self.job.shared], "Merging"):
+                yield self._sum(name, pieces, coefficients)
         else:
             for pieces in self._pieces([s[name] for s in self.job.shared], "Merging"):
                 yield self._combined(name, pieces, known)
 
+    def _coefficients(self, known: Any) -> list[float]:
+        """Return the coefficients of all sources in a sum; those of a merger that is no sum are of the mean."""
+        members, base = self.job.split(self.job.names)
+        if not isinstance(self.merge, LinearMerger):
+            return [1 / len(members)] * len(members) + [0.0] * (base is not None)
+        return [*known, *([] if base is None else [self.merge.share_of_base(known)])]
+
+    def _sum(self, name: str, pieces: list[Tensor], coefficients: Sequence[float]) -> Tensor:
+        """Return the sum of parts in the dtype of the first, or raise ``ValueError`` that names the file at fault.
+
+        NaN and infinity stay in a sum, so that only what is not added is looked at by itself.
+        """
+        n = self.job.n_members  # a base that is not added counts for nothing
+        if not all(is_finite(piece) for piece, c in zip(pieces[:n], coefficients[:n], strict=True) if c == 0):
+            self._check_finite(name, pieces)
+        try:
+            return narrowed(sum_of(pieces, coefficients, self._buffer), pieces[0].dtype, name)
+        except ValueError:
+            self._check_finite(name, pieces)  # its message names the file
+            raise
+
     def _combined(self, name: str, pieces: list[Tensor], known: Any) -> Tensor:
-        different = [k for k, p in enumerate(pieces) if not is_summed(p) and not torch.equal(p, pieces[0])]
+        different = [k for k, p in enumerate(pieces) if not torch.equal(p, pieces[0])]
         if different and is_position(self.job.shared[0][name]):
             raise ValueError(
                 f"Tensor {name!r} holds integers, and other ones in {self.job.names[0]} than in "
@@ -99,14 +129,8 @@ class Stream:
             )
         if different and not name.endswith("num_batches_tracked"):
             self.different[name] = None
-        members, base = self.job.split([{name: piece} for piece in pieces])
-        try:
-            if isinstance(self.merge, LinearMerger):
-                return self.merge.combine(members, known, base)[name]
-            return weighted_sum(members, [1 / len(members)] * len(members))[name]
-        except ValueError:
-            self._check_finite(name, pieces)  # its message names the file
-            raise
+        kept = [k for k, c in enumerate(self._coefficients(known)) if c != 0] or [0]
+        return largest([pieces[k] for k in kept])
 
     def _pieces(self, tensors: Sequence[Tensor], doing: str, whole: bool = False) -> Iterator[list[Tensor]]:
         flat = tensors if whole else [t.reshape(-1) for t in tensors]

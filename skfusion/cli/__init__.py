@@ -1,16 +1,18 @@
 """The command line: ``skfusion compare``, ``skfusion diagnose``, ``skfusion merge`` and ``skfusion pool``.
 
-Each command is a function in a file of its name, which only reads its options and prints; what it needs beside that has
-a file here, and all else is what other rooms offer: files are read in `_sources`; columns of tables are sorted in
-`_columns`, `_dates` and `_prepare`, and made data in `_table`; fusions by name stand in `_fusions`, scorers in
-`_scoring`; results are shown by `_leaderboard`, `_json` and `_report`; rows to judge networks on are in `_judged`,
-architectures in `_modules`, pools as tables in `_pool_tables`, options and bars in `_console`, values for JSON in
-`_plain`, the help of commands in `_help`. This is the top room: it may import every other one, and is the only one that
-imports typer and prints. A new command is such a file, and its name in ``COMMANDS``.
+The options of each command stand in a file of its name in `commands`, so that help is there at once; what the command
+does, and prints, stands in the file of the same name here, which is imported when the options have been read. What it
+needs beside that has a file here, and all else is what other rooms offer: files are read in `_sources`; columns of
+tables are sorted in `_columns`, `_dates` and `_prepare`, and made data in `_table`; fusions by name stand in
+`_fusions`, scorers in `_scoring`; results are shown by `_leaderboard`, `_json` and `_report`; rows to judge networks on
+are in `_judged`, architectures in `_modules`, pools as tables in `_pool_tables`, options and bars in `_console`, values
+for JSON in `_plain`, the help of commands in `_help`. This is the top room: it may import every other one, and is the
+only one that imports typer and prints. A new command is two such files, and its name in ``COMMANDS``.
 """
 
 from __future__ import annotations
 
+import gc
 import importlib
 from typing import Annotated, Any
 
@@ -23,11 +25,11 @@ from skfusion.cli._help import Command, Group
 __all__ = ["main"]
 
 COMMANDS = ("compare", "diagnose", "merge", "pool")
-"""Each is a function, or a group of commands, in a file of its name."""
+"""Each is a function, or a group of commands, in a file of its name in `commands`."""
 
 
-class Lazy(Group):
-    """Commands that are imported when they are named, as some of them take seconds to import."""
+class Commands(Group):
+    """The commands, whose options are imported where they are asked for."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Return the names of all commands."""
@@ -37,7 +39,7 @@ class Lazy(Group):
         """Return the command of a name, or None where there is none."""
         if cmd_name not in COMMANDS:
             return None
-        found = getattr(importlib.import_module(f"skfusion.cli._{cmd_name}"), cmd_name)
+        found = getattr(importlib.import_module(f"skfusion.cli.commands._{cmd_name}"), cmd_name)
         if isinstance(found, typer.Typer):
             group = typer.main.get_command(found)
             group.name = cmd_name
@@ -47,12 +49,18 @@ class Lazy(Group):
         return typer.main.get_command(single)
 
 
-app = typer.Typer(cls=Lazy, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app = typer.Typer(cls=Commands, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
 
 def main() -> None:
-    """Run the command line."""
-    app()
+    """Run the command line; the garbage collector rests until what the command needs is imported."""
+    collected = gc.isenabled()
+    gc.disable()
+    try:
+        app()
+    finally:
+        if collected:
+            gc.enable()
 
 
 def _show_version(asked: bool) -> None:

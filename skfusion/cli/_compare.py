@@ -1,4 +1,4 @@
-"""The command ``skfusion compare``: a leaderboard of fusions on one data set, and its report."""
+"""What ``skfusion compare`` does: a leaderboard of fusions on one data set, and its report."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,9 +17,9 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 
 from skfusion.cli import _json, _leaderboard, _report, _scoring
-from skfusion.cli._console import TASK, fail, progress, warn, working
+from skfusion.cli._console import fail, progress, warn, working
 from skfusion.cli._folds import check_folds
-from skfusion.cli._fusions import FUSIONS, SLOW, about_nets, chosen, net_for, prepared
+from skfusion.cli._fusions import about_nets, chosen, net_for, prepared
 from skfusion.cli._sources import DataError
 from skfusion.cli._table import Data, load
 from skfusion.compare import compare_fusions, of_few_folds
@@ -28,51 +28,27 @@ BAR = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Time
 BASELINES = ("dummy", "linear", "boosting")
 
 
-def compare(
+def run(
+    *,
     context: typer.Context,
-    data: Annotated[str, typer.Option(help="breast_cancer, diabetes, digits, iris, wine, or a .csv or .parquet file.")],
-    target: Annotated[str | None, typer.Option(help="Column to predict, in files.")] = None,
-    task: TASK = "auto",
-    fusion: Annotated[
-        list[str] | None,
-        typer.Option(help=f"Of {', '.join(FUSIONS)}; can be repeated. By default all that suit but {', '.join(SLOW)}."),
-    ] = None,
-    net: Annotated[
-        str, typer.Option(help="table: one that encodes numbers and embeds categories; plain: a small perceptron.")
-    ] = "table",
-    baselines: Annotated[
-        bool, typer.Option(help="Compare with a dummy, a linear model, and boosted trees of scikit-learn, too.")
-    ] = True,
-    reference: Annotated[
-        str | None, typer.Option(help="Fusion or baseline that all are compared with; the best by default.")
-    ] = None,
-    scoring: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Scorer of scikit-learn, or neg_ece; can be repeated, the first ranks. Accuracy or R2 by default."
-        ),
-    ] = None,
-    cv: Annotated[int, typer.Option(min=2, help="Folds.")] = 5,
-    members: Annotated[int, typer.Option(min=1, help="Networks of a fusion.")] = 5,
-    epochs: Annotated[int | None, typer.Option(min=1, help="Epochs of a training; as many as the net has.")] = None,
-    time_limit: Annotated[
-        float | None,
-        typer.Option(metavar="SECONDS", help="Of each fit of portfolio, after which none of its members begins."),
-    ] = None,
-    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of all randomness.")] = 0,
-    n_jobs: Annotated[int, typer.Option(help="Folds at a time; -1 for all cores.")] = 1,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print the result as JSON, and nothing else, to the standard output.")
-    ] = False,
-    out: Annotated[Path | None, typer.Option(help="Folder for the report, the table and the best model.")] = None,
+    data: str,
+    target: str | None,
+    task: str,
+    fusion: list[str] | None,
+    net: str,
+    baselines: bool,
+    reference: str | None,
+    scoring: list[str] | None,
+    cv: int,
+    members: int,
+    epochs: int | None,
+    time_limit: float | None,
+    seed: int,
+    n_jobs: int,
+    as_json: bool,
+    out: Path | None,
 ) -> None:
-    """Cross-validate fusions of networks on one data set and show a leaderboard.
-
-    Columns of files are prepared: numbers are imputed by their median, dates become numbers, text and truth values are
-    categories, with missing ones as a value of their own. The net for tables embeds categories; with --net plain they
-    are one-hot encoded, and numbers standardised. Constant columns, identifiers and free text are dropped. Notes say
-    what was done to which column.
-    """
+    """Compare fusions on a data set as the options say, and show the leaderboard."""
     torch.set_num_threads(1)  # small networks are faster so, and processes do not compete
     try:
         dataset = load(data, target, task)

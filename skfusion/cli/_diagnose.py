@@ -1,4 +1,4 @@
-"""The command ``skfusion diagnose``: can the networks in these checkpoints be merged?"""
+"""What ``skfusion diagnose`` does: can the networks in these checkpoints be merged?"""
 
 from __future__ import annotations
 
@@ -6,55 +6,41 @@ import re
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import torch
-import typer
 from rich.console import Console
 from rich.markup import escape
 from torch import nn
 
 from skfusion.checkpoints import Checkpoint, differing_prefixes, open_many
-from skfusion.cli._console import BASE, CHECKPOINTS, KEY, STRIP_PREFIX, TARGET, TASK, fail, message_of
+from skfusion.cli._console import fail, message_of
 from skfusion.cli._judged import inputs_for, net_for, rows, unlabelled_rows
 from skfusion.cli._modules import architecture, fitted, ran_a_module
-from skfusion.cli._sources import BUILT_IN
 from skfusion.cli._table import Data
 from skfusion.diagnose import Recipes, report_on
 from skfusion.pool import Member, ModelPool
 
 
-def diagnose(
-    inputs: CHECKPOINTS,
-    module: Annotated[
-        str | None,
-        typer.Option(help="The architecture, package.module:Class, from here or installed. Its code is run."),
-    ] = None,
-    param: Annotated[list[str] | None, typer.Option(help="A parameter of it, name=value in JSON; repeat.")] = None,
-    data: Annotated[
-        str | None,
-        typer.Option(help=f"Rows that none was trained on: {', '.join(BUILT_IN)}, a .csv, .parquet or .npz."),
-    ] = None,
-    fit_data: Annotated[
-        str | None,
-        typer.Option(help="Rows for BatchNorm statistics and matched activations, as --data; the same if omitted."),
-    ] = None,
-    target: TARGET = None,
-    task: TASK = "auto",
-    base: BASE = None,
-    key: KEY = None,
-    strip_prefix: STRIP_PREFIX = None,
-    n_points: Annotated[int, typer.Option(help="Positions on each line; an odd number.")] = 11,
-    tolerance: Annotated[float, typer.Option(min=0.0, help="A fall of the score up to this counts as none.")] = 0.02,
-    seed: Annotated[int, typer.Option(min=0, help="Of the matching of units.")] = 0,
-    html: Annotated[Path | None, typer.Option(help="Write the report to this page, too.")] = None,
+def run(
+    *,
+    inputs: list[Path],
+    module: str | None,
+    param: list[str] | None,
+    data: str | None,
+    fit_data: str | None,
+    target: str | None,
+    task: str,
+    base: Path | None,
+    key: str | None,
+    strip_prefix: list[str] | None,
+    n_points: int,
+    tolerance: float,
+    seed: int,
+    html: Path | None,
 ) -> None:
-    """Say whether networks on disk can be merged, and what to do with them.
-
-    With --module and --data the lines between them are measured, and so are soups, alignment and their ensemble;
-    without, only weights are compared. No code in a checkpoint is run.
-    """
+    """Diagnose the networks in checkpoints as the options say, and print the report."""
     torch.set_num_threads(1)  # small networks are faster so
     try:
         with warnings.catch_warnings(record=True) as caught:

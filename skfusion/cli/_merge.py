@@ -1,17 +1,16 @@
-"""The command ``skfusion merge``: checkpoints on disk to one."""
+"""What ``skfusion merge`` does: checkpoints on disk to one."""
 
 from __future__ import annotations
 
 import re
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from inspect import isabstract
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import typer
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
@@ -20,7 +19,7 @@ from rich.table import Table
 
 from skfusion import merge as mergers
 from skfusion.checkpoints import MergeReport, merge_checkpoints
-from skfusion.cli._console import BASE, CHECKPOINTS, KEY, STRIP_PREFIX, fail, in_bytes, message_of, progress
+from skfusion.cli._console import fail, in_bytes, message_of, progress
 from skfusion.merge import Merger
 
 BAR = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(binary_units=True), TimeRemainingColumn())
@@ -47,60 +46,38 @@ METHODS: dict[str, tuple[Callable[..., Merger], tuple[str, ...]]] = {
 """Mergers by name, with the options of the command that they take."""
 
 
-def merge(
-    inputs: CHECKPOINTS,
-    out: Annotated[Path, typer.Option("--out", "-o", help="The .safetensors file to write.", show_default=False)],
-    method: Annotated[str, typer.Option(help=f"Of {', '.join(METHODS)}.")] = "uniform",
-    base: BASE = None,
-    weights: Annotated[str | None, typer.Option(help="A number for each checkpoint, such as 1,2,3.")] = None,
-    scale: Annotated[float | None, typer.Option(help="Factor of the changes from the base.")] = None,
-    t: Annotated[float | None, typer.Option("--t", help="How far to go from the base, 0 to 1.")] = None,
-    density: Annotated[float | None, typer.Option(help="Share of the changes that is kept.")] = None,
-    gamma: Annotated[float | None, typer.Option(help="Share of the largest changes that is left out.")] = None,
-    rate: Annotated[float | None, typer.Option(help="Probability of dropping a change.")] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Of what is dropped.")] = None,
-    decay: Annotated[str | None, typer.Option(help="Of the rate: linear, cosine or 1-sqrt.")] = None,
-    sigma: Annotated[float | None, typer.Option(help="Length of the average, relative to the run.")] = None,
-    time: Annotated[float | None, typer.Option(help="When the average is taken; at the last snapshot.")] = None,
-    profiles: Annotated[
-        str | None, typer.Option(help="Length and time of each snapshot, such as 0.05@100,0.1@100.")
-    ] = None,
-    head: Annotated[
-        list[str] | None, typer.Option(help="Beginning of names that are not merged, but taken from the first; repeat.")
-    ] = None,
-    keep_heads: Annotated[
-        bool, typer.Option("--keep-heads", help="Do so with all that is not in all, or differs in shape.")
-    ] = False,
-    key: KEY = None,
-    strip_prefix: STRIP_PREFIX = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and write nothing.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Replace the result of an earlier merge.")] = False,
+def run(
+    inputs: list[Path],
+    out: Path,
+    method: str,
+    options: Mapping[str, Any],
+    *,
+    base: Path | None,
+    heads: Sequence[str],
+    keep_heads: bool,
+    key: str | None,
+    strip_prefix: Sequence[str],
+    hashes: bool,
+    dry_run: bool,
+    overwrite: bool,
 ) -> None:
-    """Merge checkpoints on disk into one, in little memory.
-
-    A tensor has the dtype of the first checkpoint, and what is not the same in all is an error. The result appears when
-    it is complete, and holds a model card with the hashes of its inputs. No code in a file is run.
-    """
-    options = {
-        **{"weights": weights, "scale": scale, "t": t, "density": density},
-        **{"gamma": gamma, "rate": rate, "seed": seed},
-        **{"decay": decay, "sigma": sigma, "time": time, "profiles": profiles},
-    }
+    """Merge checkpoints by the method of a name, with the options that were given for it, and say what was done."""
     try:
-        _check_weights(inputs, weights)
-        merger = merger_of(method, {name: value for name, value in options.items() if value is not None}, base)
+        _check_weights(inputs, options.get("weights"))
+        merger = merger_of(method, options, base)
         with progress(BAR, in_bytes) as update, _ended_by_sigterm():
             report = merge_checkpoints(
                 inputs,
                 out,
                 merger,
                 base=base,
-                heads=head or (),
+                heads=heads,
                 keep_heads=keep_heads,
                 key=key,
-                strip_prefix=strip_prefix or (),
-                overwrite=force,
+                strip_prefix=strip_prefix,
+                overwrite=overwrite,
                 dry_run=dry_run,
+                hashes=hashes,
                 progress=update,
             )
     except (ValueError, TypeError, OSError) as error:
@@ -109,7 +86,7 @@ def merge(
     _show(report, dry_run)
 
 
-def merger_of(method: str, options: dict[str, Any], base: Path | None) -> Merger:
+def merger_of(method: str, options: Mapping[str, Any], base: Path | None) -> Merger:
     """Return the merger of a name with the options that were given; a base is refused where it is not used."""
     if method not in METHODS:
         kinds = [kind for kind in map(vars(mergers).get, mergers.__all__) if isinstance(kind, type)]

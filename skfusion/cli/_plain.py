@@ -6,7 +6,9 @@ import math
 from typing import Any
 
 import numpy as np
-import pandas as pd
+
+_MISSING = ("NAType", "NaTType")
+"""The types of what is missing in pandas, which takes long to import and is not needed to show a pool."""
 
 
 def plain(value: Any) -> Any:
@@ -17,6 +19,6 @@ def plain(value: Any) -> Any:
         return [plain(part) for part in value]
     if isinstance(value, np.generic):
         value = value.item()
-    if value is None or value is pd.NA or value is pd.NaT or (isinstance(value, float) and not math.isfinite(value)):
+    if value is None or type(value).__name__ in _MISSING or (isinstance(value, float) and not math.isfinite(value)):
         return None
     return value if isinstance(value, bool | int | float | str) else str(value)

@@ -1,4 +1,4 @@
-"""The commands ``skfusion pool ls``, ``show``, ``verify``, ``rm`` and ``merge``: pools on disk."""
+"""What ``skfusion pool ls``, ``show``, ``verify``, ``rm`` and ``merge`` do: pools on disk."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 from rich.console import Console
@@ -17,18 +17,11 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 
 from skfusion.cli._console import fail, message_of, progress, warn
-from skfusion.cli._help import Command, Group
 from skfusion.cli._plain import plain
 from skfusion.cli._pool_tables import listed, print_listing, print_member, printable, record
 from skfusion.pool import Contents, DirectoryStore, contents, merge_folders
 
-FOLDER = Annotated[Path, typer.Argument(metavar="FOLDER", help="The folder of a pool.", show_default=False)]
-JSON = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, to the standard output.")]
 BAR = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-
-pool = typer.Typer(
-    cls=Group, no_args_is_help=True, help="Look into pools on disk, check, change and merge them.", add_completion=False
-)
 
 
 @contextmanager
@@ -46,12 +39,8 @@ def _print_json(value: Any) -> None:
     typer.echo(json.dumps(plain(value), indent=2, allow_nan=False, ensure_ascii=False))
 
 
-@pool.command("ls", cls=Command)
-def ls(folder: FOLDER, as_json: JSON = False) -> None:
-    """List the members of a pool: scores, sizes, architectures and where they are from.
-
-    Members of one architecture have tensors of the same names, shapes and dtypes. No weights are read.
-    """
+def ls(folder: Path, as_json: bool) -> None:
+    """Print the members of a pool."""
     with _one_line_errors():
         found = contents(folder)
     if as_json:
@@ -60,13 +49,8 @@ def ls(folder: FOLDER, as_json: JSON = False) -> None:
     print_listing(Console(), found)
 
 
-@pool.command("show", cls=Command)
-def show(
-    folder: FOLDER,
-    name: Annotated[str, typer.Argument(metavar="NAME", help="The name of the member.", show_default=False)],
-    as_json: JSON = False,
-) -> None:
-    """Show all that is known of a member: settings, tensors, files, where it is from. No weights are read."""
+def show(folder: Path, name: str, as_json: bool) -> None:
+    """Print all that is known of a member."""
     with _one_line_errors():
         found = contents(folder)
         member = found.members[_place(found, name)]
@@ -76,12 +60,8 @@ def show(
     print_member(Console(), found, member)
 
 
-@pool.command("verify", cls=Command)
-def verify(folder: FOLDER, as_json: JSON = False) -> None:
-    """Read all files of a pool and check their hashes.
-
-    Files that are damaged, missing or left over are named, and the exit code is 1 where one of the first two is.
-    """
+def verify(folder: Path, as_json: bool) -> None:
+    """Read all files of a pool, print which are damaged, and end with 1 where one is."""
     with _one_line_errors():
         found = contents(folder)
         n_files = len({name for m in found.members for name in (m.files or {}).values()}) + (found.base is not None)
@@ -118,15 +98,8 @@ def _say_faults(console: Console, found: Contents, faults: dict[str, str], n_fil
         say(f"{files} of {len(found.members)} members are as they were written.")
 
 
-@pool.command("rm", cls=Command)
-def rm(
-    folder: FOLDER,
-    names: Annotated[
-        list[str], typer.Argument(metavar="NAME", help="Members, also patterns such as 'seed-*'.", show_default=False)
-    ],
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
-) -> None:
-    """Remove members from a pool, with the files that no other member needs."""
+def rm(folder: Path, names: list[str], yes: bool) -> None:
+    """Remove members by their names or patterns, after a question where ``yes`` does not answer it."""
     with _one_line_errors():
         chosen = _matching(contents(folder), names)
     console, some = Console(), "1 member" if len(chosen) == 1 else f"{len(chosen)} members"
@@ -144,21 +117,8 @@ def rm(
     console.print(escape(f"Removed {some}: {shown}."), highlight=False, soft_wrap=True)
 
 
-@pool.command("merge", cls=Command)
-def merge(
-    folders: Annotated[list[Path], typer.Argument(metavar="FOLDER", help="Folders of pools.", show_default=False)],
-    out: Annotated[
-        Path, typer.Option("--out", "-o", help="A new folder, or that of a pool to add to.", show_default=False)
-    ],
-    prefix: Annotated[
-        bool, typer.Option("--prefix", help="Call another member of a name that is taken after its folder.")
-    ] = False,
-    as_json: JSON = False,
-) -> None:
-    """Make one pool of the members of several, as where each worker has written into its own folder.
-
-    The same member in several folders is written once. The folders that are read are left as they are.
-    """
+def merge(folders: list[Path], out: Path, prefix: bool, as_json: bool) -> None:
+    """Make one pool of the members of several, and print how many were written."""
     with _one_line_errors(), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         written = merge_folders(folders, out, prefix=prefix)

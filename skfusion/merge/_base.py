@@ -131,10 +131,16 @@ class LinearMerger(Merger):
 
         What these lack to a sum of one is the share of the base, where the merger needs it.
         """
-        rest = 1 - math.fsum(coefficients)
-        if not self.needs_base or base is None or abs(rest) < 1e-12:
+        rest = self.share_of_base(coefficients)
+        if base is None or rest == 0:
             return weighted_sum(states, coefficients)
         return weighted_sum([*states, base], [*coefficients, rest])
+
+    @final
+    def share_of_base(self, coefficients: Sequence[float]) -> float:
+        """Return what the coefficients of the members lack to a sum of one; 0 where the merger needs no base."""
+        rest = 1 - math.fsum(coefficients)
+        return rest if self.needs_base and abs(rest) >= 1e-12 else 0.0
 
     def repeated(self, reported: Mapping[str, Any]) -> Merge:
         """Return the sum by the same coefficients; see :meth:`Merger.repeated`."""

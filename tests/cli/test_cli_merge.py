@@ -18,7 +18,8 @@ from typer.testing import CliRunner
 from skfusion.checkpoints import read_checkpoint
 from skfusion.cli import app
 from skfusion.cli._console import in_bytes
-from skfusion.cli._merge import METHODS, merge, merger_of
+from skfusion.cli._merge import METHODS, merger_of
+from skfusion.cli.commands._merge import merge
 from skfusion.merge import DARE, TIES, LinearMerger, Merger, Slerp, TaskArithmetic, TensorMerger, Uniform
 from skfusion.pool import Member, ModelPool
 from skfusion.testing import discover

@@ -29,7 +29,7 @@ from skfusion.checkpoints.format._index_format import (
     score_from_json,
     score_to_json,
 )
-from skfusion.checkpoints.format._replacing import WRITING, replacing, sync_directory
+from skfusion.checkpoints.format._replacing import WRITING, replacing, sync_directory, write_back
 from skfusion.checkpoints.format._safetensors import (
     HEADER,
     aligned,

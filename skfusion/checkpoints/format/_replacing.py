@@ -39,6 +39,23 @@ def replacing(path: Path, temporary: str = WRITING, *, last: bool = True) -> Ite
         sync_directory(path.parent)
 
 
+_AT_ONCE = 2**23
+
+
+def write_back(file: BinaryIO, since: int) -> int:
+    """Let the system begin to write what a file holds from a position on, so that it need not wait for all at the end.
+
+    Returns the position from which on it has not begun; some megabytes are handed over at once. On Linux, to say that
+    bytes are not needed any more begins to write them.
+    """
+    end = file.tell()
+    if end - since < _AT_ONCE or not hasattr(os, "posix_fadvise"):
+        return since
+    file.flush()
+    os.posix_fadvise(file.fileno(), since, end - since, os.POSIX_FADV_DONTNEED)
+    return end
+
+
 def sync_directory(path: Path) -> None:
     """Make the names of files in a directory last, where the system can do that."""
     with suppress(OSError):
