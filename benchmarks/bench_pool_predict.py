@@ -216,7 +216,7 @@ def main():
     print()
     memory(args.members, rows[-1])
     print("\nB. Small convolutional networks, images of 28 x 28\n")
-    predicting(Convolutional, 10, (1, 64) if args.quick else (1, 64, 512), min(repeats, 5), image=True)
+    predicting(Convolutional, 10, (1, 64) if args.quick else (1, 4, 16, 64, 512), min(repeats, 5), image=True)
     print("\nC. Greedy soups of perceptrons 20-64-64-3\n")
     soup(args.members, rows[-2:], repeats)
 
