@@ -46,7 +46,7 @@ class BatchedPredictor:
         self.runner, self.states = runner, list(states)
         small = n_bytes(self.states[0]) * len(self.states) <= LARGEST_COPY
         self._may_vectorize = len(self.states) > 1 and small and not (runner.convolves or runner.aliased)
-        self._may_record = small and not runner.aliased  # where kernels would compute with the tensors of the last state
+        self._may_record = small and not runner.aliased  # else kernels would compute with tensors of the last state
         self._lock = threading.Lock()  # a server's threads may predict while the first one compares and records
         self._vectorized: dict[str, Tensor] | None = None
         self._limits: dict[Any, int] = {}
