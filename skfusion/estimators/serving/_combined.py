@@ -234,7 +234,9 @@ def _linear(combine: Stack, task: Task, metas: Sequence[Any]) -> nn.Module:
     if task == "regression":
         return _LinearOfMembers(weight, bias, "", place, combine.constant_)
     if task == "multilabel":
-        return _LinearOfMembers(weight, bias, "sigmoid", place[combine.varied_], combine.constant_)
+        place, constant = place[combine.varied_], combine.constant_.copy()
+        constant[combine.varied_] = 0
+        return _LinearOfMembers(weight, bias, "sigmoid", place, constant)
     if len(weight) == 1:  # two classes, of which the first has the logit 0
         weight, bias = np.concatenate([0 * weight, weight]), np.concatenate([0 * bias, bias])
     return _LinearOfMembers(weight, bias, "softmax", place[metas[0].classes_], combine.constant_)

@@ -42,7 +42,10 @@ def _merged(layer: nn.Module, norm: Any) -> nn.Module:
     """Return a layer with the norm after it: computed in float64, and rounded once."""
     dtype = next(layer.parameters()).dtype
     fuse: Any = fuse_linear_bn_eval if isinstance(layer, nn.Linear) else fuse_conv_bn_eval
-    merged: nn.Module = fuse(deepcopy(layer).double(), deepcopy(norm).double())
+    norm = deepcopy(norm).double()
+    if norm.weight is None:
+        norm.weight, norm.bias = (nn.Parameter(fill(norm.running_mean)) for fill in (torch.ones_like, torch.zeros_like))
+    merged: nn.Module = fuse(deepcopy(layer).double(), norm)
     return merged.to(dtype).requires_grad_(False)
 
 
