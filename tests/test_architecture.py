@@ -23,7 +23,7 @@ IMPORT_NAMES = {"scikit-learn": "sklearn"}  # distributions whose module has ano
 def declared_libraries():
     """Import names of the libraries that pyproject.toml lets users of the package have."""
     extras = PROJECT["project"]["optional-dependencies"]
-    optional = [name for extra in ("plots", "dask", "ray", "flower", "skops") for name in extras[extra]]
+    optional = [name for extra in ("plots", "dask", "ray", "flower", "skops", "onnx") for name in extras[extra]]
     requirements = PROJECT["project"]["dependencies"] + optional
     names = (re.match(r"[\w-]+", requirement)[0] for requirement in requirements)
     return {IMPORT_NAMES.get(name, name) for name in names}

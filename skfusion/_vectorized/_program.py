@@ -29,13 +29,14 @@ class NotRecordableError(RuntimeError):
 
 
 _NAMES = """
-    abs add addmm all amax amin any argmax argmin baddbmm batch_norm bmm broadcast_to celu clamp clip contiguous cos div
-    double dropout dropout1d dropout2d dropout3d einsum elu embedding eq exp expand expand_as flatten float ge gelu glu
-    group_norm gt hardsigmoid hardswish hardtanh isfinite isinf isnan isneginf layer_norm le leaky_relu linear log
-    log1p log_softmax logical_and logical_not logical_or logsigmoid lt masked_fill matmul mean mish mm movedim mul ne
-    neg normalize permute pow prelu reciprocal relu relu6 reshape rsqrt rsub scaled_dot_product_attention selu sigmoid
-    silu sin softmax softmin softplus softsign sqrt square squeeze std sub sum t tanh tanhshrink tile to transpose tril
-    triu true_divide unflatten unsqueeze var view
+    abs adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d add addmm all amax amin any argmax argmin
+    avg_pool1d avg_pool2d avg_pool3d baddbmm batch_norm bmm broadcast_to celu clamp clip contiguous conv1d conv2d
+    conv3d cos div double dropout dropout1d dropout2d dropout3d einsum elu embedding eq exp expand expand_as flatten
+    float ge gelu glu group_norm gt hardsigmoid hardswish hardtanh isfinite isinf isnan isneginf layer_norm le
+    leaky_relu linear log log1p log_softmax logical_and logical_not logical_or logsigmoid lt masked_fill matmul
+    max_pool1d max_pool2d max_pool3d mean mish mm movedim mul ne neg normalize permute pow prelu reciprocal relu relu6
+    reshape rsqrt rsub scaled_dot_product_attention selu sigmoid silu sin softmax softmin softplus softsign sqrt
+    square squeeze std sub sum t tanh tanhshrink tile to transpose tril triu true_divide unflatten unsqueeze var view
     __abs__ __add__ __and__ __eq__ __ge__ __getitem__ __gt__ __invert__ __le__ __lt__ __matmul__ __mul__ __ne__ __neg__
     __or__ __pow__ __radd__ __rmatmul__ __rmul__ __rpow__ __rsub__ __rtruediv__ __sub__ __truediv__
 """

@@ -15,6 +15,7 @@ from sklearn.utils.validation import check_array, check_consistent_length, colum
 
 from skfusion._caller import warn_caller
 from skfusion._rows import Inputs, Rows, Task, key_of, row_keys
+from skfusion.data._checked import is_checked
 from skfusion.data._not_finite import check_targets_known
 from skfusion.data._not_numbers import as_array, check_dates, explained
 
@@ -28,6 +29,8 @@ def check_inputs(
     ``reset``, which is when targets are needed; ``numeric`` targets are values, which is so where the estimator has no
     ``predict_proba`` unless stated. ``missing`` lets NaN stand for a missing value.
     """
+    if not reset and is_checked(estimator, X):
+        return X, y
     numeric = not hasattr(estimator, "predict_proba") if numeric is None else numeric
     if reset:
         check_given(estimator, y)

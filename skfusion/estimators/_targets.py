@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -26,8 +26,10 @@ from skfusion.data import (
     positive,
     warn_of_unlabelled,
 )
+from skfusion.estimators.serving._serves import Serves
 from skfusion.nets import KeepsNetworks, Runner
 from skfusion.pool import ModelPool
+from skfusion.state import State
 
 _KEY = "target_scale"
 
@@ -215,8 +217,11 @@ def encode_labels(estimator: Any, y: np.ndarray, weight: np.ndarray | None, name
     return codes
 
 
-class OneState:
+class OneState(Serves):
     """Predict with the weights ``state_`` in the architecture of ``net_``."""
+
+    def _networks(self) -> Sequence[tuple[Any, State]]:
+        return [(self.net_, self.state_)]
 
     def _predict(self, X: Any, logs: bool = False) -> np.ndarray:
         if getattr(self, "_runner", None) is None:  # as after unpickling

@@ -18,6 +18,7 @@ from skfusion.nets._biases_without_effect import biases_without_effect, why_not_
 from skfusion.nets._fingerprint import NoKey, digest, fingerprint
 from skfusion.nets._fit_in_turn import fit_in_turn
 from skfusion.nets._for_clients import initial_state, sized_for_clients
+from skfusion.nets._heads import FirstOutput, Head, module_of
 from skfusion.nets._interrupts import hand_over
 from skfusion.nets._judge import Judge
 from skfusion.nets._keep_runs import KeepsRuns, starts_of

@@ -92,7 +92,7 @@ class MLP(nn.Module):
         Tensor of shape (n_samples, n_out)
             Logits, or values in the units of the targets.
         """
-        z = (X.reshape(len(X), -1) - self.x_mean) / self.x_std
+        z = (X.reshape(X.shape[0], -1) - self.x_mean) / self.x_std
         return self.layers(z) * self.y_std + self.y_mean
 
 

@@ -48,7 +48,7 @@ class TableInputs(nn.Module):
 
         These have the shape (n_samples, n_categorical, d_embedding); None where there are none.
         """
-        X = X.reshape(len(X), -1)
+        X = X.reshape(X.shape[0], -1)
         if self.embedding is None:
             return clipped((X - self.center) / self.scale), None
         z = clipped((X[:, self.numbers] - self.center) / self.scale)

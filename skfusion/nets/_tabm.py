@@ -193,7 +193,7 @@ class TabM(TableInputs):
         r = self.signs + self.r
         for start, x, weight in self._columns(z, embedded):
             of_columns = torch.bmm(x, weight)  # shape: (n_columns, n_samples, n_units)
-            scales = r[:, start : start + len(x)]
+            scales = r[:, start : start + x.shape[0]]
             first = first + (scales @ of_columns.flatten(1)).unflatten(1, of_columns.shape[1:])
         return torch.addcmul(self.bias.unsqueeze(1), first, (1 + self.s).unsqueeze(1))
 

@@ -109,6 +109,12 @@ class _DropoutEnsemble(EnsembleDriver):
     def _predictor(self, members: list[Any], runners: list[Runner]) -> Any:
         return DropoutPasses(runners, on_devices(members, runners), self.n_passes_, self.mask_seed_)
 
+    def _networks(self) -> Any:
+        raise ValueError(
+            f"{type(self).__name__} draws masks of dropout in each pass, which a module in evaluation mode does not. "
+            "For the networks without them, fuse its pool: EnsembleClassifier(net).fuse(pool_, X, y).as_module()."
+        )
+
     def _fitted_as(self, state: Any, net: Any) -> dict[str, Any]:
         return {**super()._fitted_as(state, net), "n_passes_": self.n_passes, "mask_seed_": 0}
 

@@ -17,6 +17,7 @@ from skfusion.data import check_both_inputs, class_columns, for_networks, rows_f
 from skfusion.estimators.support._uncertainty import ManyStates
 from skfusion.nets import AnyMembers
 from skfusion.pool import Member, ModelPool
+from skfusion.state import State
 
 FEW = 20
 """Rows on which members are tried whose predictions nothing is learned from."""
@@ -71,6 +72,15 @@ class ManyMembers(ManyStates):
         n_outputs = rows.y.shape[1] if labels is None else len(labels)
         networks = any(m.is_network for m in members)
         return AnyMembers(members, self._task, n_outputs, labels, rows_for_networks(rows) if networks else None)
+
+    def _networks(self) -> Sequence[tuple[Any, State]]:
+        for member in self.members_:
+            if not member.is_network:
+                raise ValueError(
+                    f"Member {member.name!r} is no network but {type(member.estimator).__name__}, which is no part of "
+                    "a module. Fuse the networks of the pool alone: pool.replace([m for m in pool if m.is_network])."
+                )
+        return super()._networks()
 
     def _made_again(self, X: Any) -> Any:
         if self._all_networks:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,10 +15,12 @@ from sklearn.utils.validation import check_is_fitted
 from skfusion import nets
 from skfusion._rows import n_rows_of, unlabelled
 from skfusion.combine import Average, Combiner, from_logs
+from skfusion.estimators.serving._serves import Serves
 from skfusion.estimators.support._asked import Ask, asking
 from skfusion.estimators.support._conformal import Conformal
 from skfusion.nets import Predictors, Runner, on_devices, runners_of
 from skfusion.pool import Member
+from skfusion.state import State
 
 
 class Uncertain(Conformal):
@@ -122,8 +125,11 @@ class Uncertain(Conformal):
         return getattr(self, "combine_", Average())
 
 
-class ManyStates(Uncertain):
+class ManyStates(Uncertain, Serves):
     """Predict with each of ``members_``, and combine what they predict: by ``combine_``, or by their mean."""
+
+    def _networks(self) -> Sequence[tuple[Any, State]]:
+        return [(m.net, m.state) for m in self.members_]
 
     def predict_members(self, X: Any) -> np.ndarray:
         """Predict with each member that has a weight, shape (n_members, n_samples, n_outputs); see :meth:`fit`."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import warnings
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -35,7 +36,9 @@ class BatchedPredictor:
 
     Few rows are computed for all states at once, as a row costs a small network no more than the calls that it takes;
     many rows are computed state by state, which needs the memory of one. ``FEW`` rows is where the two ways meet, or
-    fewer where activations are large. For each shape of a row, outputs of the two ways are compared first. The states
+    fewer where activations are large. For each shape of a row, outputs of the two ways are compared first. Of networks
+    that convolve, or are not computed together for another reason, the kernels of each state are recorded once a number
+    of rows comes again, up to ``RECORDED``: their calls by modules take longer than those of the kernels. The states
     must be on the device of the runner.
     """
 
@@ -43,10 +46,12 @@ class BatchedPredictor:
         self.runner, self.states = runner, list(states)
         small = n_bytes(self.states[0]) * len(self.states) <= LARGEST_COPY
         self._may_vectorize = len(self.states) > 1 and small and not (runner.convolves or runner.aliased)
+        self._may_record = small and not runner.aliased  # else kernels would compute with tensors of the last state
         self._lock = threading.Lock()  # a server's threads may predict while the first one compares and records
         self._vectorized: dict[str, Tensor] | None = None
         self._limits: dict[Any, int] = {}
         self._programs: dict[Any, Program | None] = {}
+        self._each: dict[Any, list[Program]] = {}  # one program a state; none for what is new or cannot be recorded
 
     def raw(self, chunks: Sequence[Any]) -> Tensor:
         """Return the logits or values of all states, shape (n_members, n_samples, ...), for rows in chunks.
@@ -55,6 +60,10 @@ class BatchedPredictor:
         """
         if self._may_vectorize and len(chunks) == 1 and len(one_of(chunks[0])) <= FEW:
             outputs = self._together(chunks[0])
+            if outputs is not None:
+                return outputs
+        if len(chunks) == 1 and self._may_record and isinstance(x := chunks[0], Tensor) and len(x) <= RECORDED:
+            outputs = self._in_turn(x)
             if outputs is not None:
                 return outputs
         return torch.stack(self.runner.outputs(self.states, chunks))
@@ -137,7 +146,7 @@ class BatchedPredictor:
 
     def _recorded(self, x: Tensor) -> Program | None:
         """Return the kernels that compute inputs of this shape, where they give the right outputs for other inputs."""
-        noise = torch.randn(x.shape, generator=torch.Generator().manual_seed(0)).to(x) * (1 + x.abs().max())
+        noise = _noise(x)
         try:
             program = Program(self._computed, x)
             with torch.inference_mode():
@@ -145,6 +154,41 @@ class BatchedPredictor:
         except Exception:  # a step that cannot be repeated, or inputs that the module does not take
             return None
         return program if same else None
+
+    def _in_turn(self, x: Tensor) -> Tensor | None:
+        """Return the outputs of all states by the kernels of each; none for a new shape, or one without recordings."""
+        key = tuple(x.shape), x.dtype
+        with self._lock:
+            if key not in self._each:
+                _remember(self._each, key, [])
+                return None
+            if self._may_record and not self._each[key]:
+                self._each[key] = self._recorded_each(x)
+                self._may_record = bool(self._each[key])
+            programs = self._each[key]
+        if not programs:
+            return None
+        try:
+            with torch.inference_mode():
+                return torch.stack([program(x) for program in programs])
+        except Exception:  # the module alone says what is wrong with an input
+            return None
+
+    def _recorded_each(self, x: Tensor) -> list[Program]:
+        """Return the kernels of each state for inputs of this shape; none where they cannot be repeated."""
+        if self.runner.writes is not False:
+            return []
+        noise, programs = _noise(x), []
+        for state in self.states:
+            with self.runner.computing(state) as module:
+                try:
+                    program = Program(partial(run, module), x)
+                    if not _close(program(noise), run(module, noise)):
+                        return []
+                except Exception:  # a step that cannot be repeated
+                    return []
+            programs.append(program)
+        return programs
 
     def _tensors_of_all(self) -> dict[str, Tensor]:
         """Return the tensors of all states as those of one."""
@@ -176,6 +220,11 @@ def _head(x: Any, n_rows: int, repeated: bool = False) -> Any:
     if isinstance(x, dict):
         return {k: _head(v, n_rows, repeated) for k, v in x.items()}
     return x[torch.arange(n_rows, device=x.device) % len(x)] if repeated else x[:n_rows]
+
+
+def _noise(x: Tensor) -> Tensor:
+    """Return random numbers of the size of an input."""
+    return torch.randn(x.shape, generator=torch.Generator().manual_seed(0)).to(x) * (1 + x.abs().max())
 
 
 def _remember(known: dict[Any, Any], key: Any, value: Any) -> None:

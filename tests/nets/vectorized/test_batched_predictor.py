@@ -120,14 +120,52 @@ def test_few_rows_are_computed_together_and_many_one_after_another(monkeypatch):
     assert counts["alone"] == before["alone"] + 5
 
 
-@pytest.mark.parametrize("module", [Picture, Draws])
-def test_what_cannot_be_computed_together_is_not(module, monkeypatch):
+@pytest.mark.parametrize(("module", "expected"), [(Picture, {"alone": 0, "program": 5}), (Draws, {"alone": 1})])
+def test_what_cannot_be_computed_together_is_recorded_for_each_state_where_it_can_be(module, expected, monkeypatch):
     _, states, runner = pool_of(module)
     predictor = BatchedPredictor(runner, states)
     predictor.predict(X[:2])
+    predictor.predict(X[:2])  # records, as this number of rows comes again
     counts = kernels(monkeypatch)
     predictor.predict(X[:2])
-    assert counts == {"together": 0, "alone": 1, "program": 0}
+    assert counts == {"together": 0, "alone": 0, "program": 0, **expected}
+    predictor.predict(X[:17])
+    assert counts["program"] == expected.get("program", 0)
+
+
+class Pooled(nn.Module):
+    def __init__(self, pool):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Conv1d(1, 4, 3), nn.BatchNorm1d(4), nn.ReLU(), pool, nn.Flatten())
+        self.head = nn.LazyLinear(3)
+        self.head(self.layers(torch.ones(2, 1, 6)))
+
+    def forward(self, X):
+        return self.head(self.layers(X[:, None]))
+
+
+POOLS = [nn.MaxPool1d(2), nn.AvgPool1d(2), nn.AdaptiveAvgPool1d(2), nn.AdaptiveMaxPool1d(1)]
+
+
+@pytest.mark.parametrize("pool", POOLS, ids=lambda pool: type(pool).__name__)
+def test_recorded_convolutions_compute_other_inputs(pool):
+    modules, states, runner = pool_of(lambda: Pooled(pool))
+    predictor = BatchedPredictor(runner, states)
+    for _ in range(2):
+        predictor.predict(X[:3])
+    for start in (3, 6, 9):
+        part = X[start : start + 3]
+        np.testing.assert_allclose(predictor.predict(part), alone(modules, part), rtol=0, atol=1e-6)
+
+
+def test_recorded_states_do_not_follow_a_module_that_is_trained_on():
+    modules, states, runner = pool_of(Picture)
+    predictor = BatchedPredictor(runner, states)
+    expected = [predictor.predict(X[:2]) for _ in range(3)][-1]
+    with torch.no_grad():
+        for parameter in runner.module.parameters():
+            parameter.add_(1)
+    np.testing.assert_array_equal(predictor.predict(X[:2]), expected)
 
 
 def test_large_states_are_not_copied(monkeypatch):

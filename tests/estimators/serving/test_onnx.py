@@ -1,0 +1,162 @@
+"""ONNX files predict what the estimator predicts, or are not written."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import make_classification
+from skorch import NeuralNetClassifier
+from torch import nn
+
+from skfusion import EnsembleClassifier, EnsembleRegressor, SoupClassifier, SoupRegressor
+from skfusion.collect import Seeds
+from skfusion.combine import Calibrated, GeometricAverage, Median, Stack
+from skfusion.estimators.serving import _onnx
+from skfusion.nets import mlp_classifier, mlp_regressor, tabm_classifier, tabular_classifier, tabular_regressor
+
+pytest.importorskip("onnxscript")
+onnxruntime = pytest.importorskip("onnxruntime")
+
+X, CODES = make_classification(200, 8, n_informative=5, n_classes=3, random_state=0)
+X = X.astype(np.float32)
+NAMES = np.array(["c", "a", "b"])[CODES]
+SHORT = {"max_epochs": 2}
+
+
+def run(path, inputs):
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    named = inputs if isinstance(inputs, dict) else {"X": inputs}
+    (out,) = session.run(None, named)
+    return session.get_outputs()[0].name, out
+
+
+def check(estimator, path, inputs=X):
+    estimator.to_onnx(path, inputs)
+    values = not hasattr(estimator, "predict_proba")
+    for n in (1, 3, len(X)):
+        part = {k: v[:n] for k, v in inputs.items()} if isinstance(inputs, dict) else inputs[:n]
+        name, found = run(path, part)
+        expected = estimator.predict(part) if values else estimator.predict_proba(part)
+        assert name == ("predictions" if values else "probabilities")
+        assert found.dtype == expected.dtype
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
+
+
+class Pictures(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Conv1d(1, 4, 3), nn.BatchNorm1d(4), nn.ReLU(), nn.MaxPool1d(2), nn.Flatten())
+        self.head = nn.Linear(12, 3)
+
+    def forward(self, X):
+        return self.head(self.layers(X.reshape(len(X), 1, -1)))  # len, which export follows in one of its ways only
+
+
+@pytest.mark.parametrize(
+    "net",
+    [
+        mlp_classifier(module__norm="batch", **SHORT),
+        tabular_classifier(module__categorical=[0], **SHORT),
+        tabm_classifier(k=4, **SHORT),
+        NeuralNetClassifier(Pictures, criterion=nn.CrossEntropyLoss, train_split=None, verbose=0, **SHORT),
+    ],
+    ids=["BatchNorm", "tabular", "TabM", "convolutional"],
+)
+def test_files_of_ensembles_of_classifiers(net, tmp_path):
+    check(EnsembleClassifier(net, collect=Seeds(2), random_state=0).fit(X, NAMES), tmp_path / "model.onnx")
+
+
+@pytest.mark.parametrize("combine", [Calibrated(), GeometricAverage(), Median(), Stack()], ids=repr)
+def test_files_of_combiners(combine, tmp_path):
+    ensemble = EnsembleClassifier(mlp_classifier(**SHORT), collect=Seeds(2), combine=combine, cv=2, random_state=0)
+    check(ensemble.fit(X, NAMES), tmp_path / "model.onnx")
+
+
+def test_files_of_soups_and_regressors(tmp_path):
+    check(SoupClassifier(mlp_classifier(**SHORT), random_state=0).fit(X, NAMES), tmp_path / "model.onnx")
+    far = 1e6 + X[:, 0]
+    check(SoupRegressor(mlp_regressor(**SHORT), random_state=0).fit(X, far), tmp_path / "model.onnx")
+    ensemble = EnsembleRegressor(tabular_regressor(**SHORT), collect=Seeds(2), random_state=0)
+    check(ensemble.fit(X, X[:, :2]), tmp_path / "model.onnx")
+
+
+class Words(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.table, self.head = nn.Embedding(10, 4), nn.Linear(4 + 8, 3)
+
+    def forward(self, words, numbers):
+        return self.head(torch.cat([self.table(words).mean(1), numbers], 1))
+
+
+def test_inputs_by_name(tmp_path):
+    net = NeuralNetClassifier(Words, criterion=nn.CrossEntropyLoss, train_split=None, verbose=0, **SHORT)
+    inputs = {"words": np.random.RandomState(0).randint(10, size=(len(X), 4)), "numbers": X}
+    ensemble = EnsembleClassifier(net, collect=Seeds(2), random_state=0).fit(inputs, NAMES)
+    check(ensemble, tmp_path / "model.onnx", inputs)
+
+
+# ---- what ONNX cannot take -------------------------------------------------------------------------------------------
+
+
+class Spectrum(nn.Module):
+    def forward(self, X):
+        return torch.linalg.svdvals(X.reshape(-1, 4, 2)).squeeze(1)
+
+
+class Turns(nn.Module):
+    def forward(self, X):
+        return X if X.sum() > 0 else -X
+
+
+class Around(nn.Module):
+    def __init__(self, layer, n_hidden):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(8, 8), nn.ModuleDict({"odd": layer})["odd"], nn.Linear(n_hidden, 3))
+
+    def forward(self, X):
+        return self.layers(X)
+
+
+@pytest.mark.parametrize(("layer", "n_hidden", "why"), [(Spectrum(), 2, "no operator for aten"), (Turns(), 8, "")])
+def test_the_layer_is_named_and_nothing_is_written(layer, n_hidden, why, tmp_path):
+    net = NeuralNetClassifier(
+        Around,
+        module__layer=layer,
+        module__n_hidden=n_hidden,
+        criterion=nn.CrossEntropyLoss,
+        train_split=None,
+        verbose=0,
+        **SHORT,
+    )
+    soup = SoupClassifier(net, random_state=0).fit(X, NAMES)
+    path = tmp_path / "model.onnx"
+    for before in (None, b"before"):
+        if before is not None:
+            path.write_bytes(before)
+        with pytest.raises(ValueError, match=rf"layers\.1', {type(layer).__name__}: .*{why}.* Nothing was written"):
+            soup.to_onnx(path, X)
+        assert [file.read_bytes() for file in tmp_path.iterdir()] == ([] if before is None else [before])
+
+
+def test_a_file_that_predicts_something_else_is_not_written(tmp_path, monkeypatch):
+    soup = SoupClassifier(mlp_classifier(**SHORT), random_state=0).fit(X, NAMES)
+    plain = soup.predict_proba
+    monkeypatch.setattr(soup, "predict_proba", lambda X: plain(X) + 1e-3, raising=False)
+    with pytest.raises(RuntimeError, match="differ by 1.0e-03"):
+        soup.to_onnx(tmp_path / "model.onnx", X)
+    assert not [*tmp_path.iterdir()]
+
+
+def test_a_missing_package_is_named(tmp_path, monkeypatch):
+    soup = SoupClassifier(mlp_classifier(**SHORT), random_state=0).fit(X, NAMES)
+    monkeypatch.setattr(_onnx, "find_spec", lambda name: None if name == "onnxscript" else name)
+    with pytest.raises(ImportError, match=r"needs onnxscript: pip install skfusion\[onnx\]"):
+        soup.to_onnx(tmp_path / "model.onnx", X)
+
+
+def test_without_a_runtime_files_are_written_all_the_same(tmp_path, monkeypatch):
+    soup = SoupClassifier(mlp_classifier(**SHORT), random_state=0).fit(X, NAMES)
+    monkeypatch.setattr(_onnx, "find_spec", lambda name: None if name == "onnxruntime" else name)
+    soup.to_onnx(str(tmp_path / "model.onnx"), X[:1])
+    np.testing.assert_allclose(run(tmp_path / "model.onnx", X)[1], soup.predict_proba(X), atol=1e-6)
