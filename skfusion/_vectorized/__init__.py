@@ -1,11 +1,12 @@
 """Many networks of one architecture as one tensor program: vectorized training, and prediction of a few rows.
 
-``Members`` is a tensor with a member axis; ``_kernels`` has the torch functions that are computed for all members at
-once. This room knows only torch, and no net. A layer that is slow or refused needs a kernel there; an optimiser needs a
-class in ``_optimizers``. What cannot be vectorized raises :class:`NotVectorizableError`, and is trained one by one.
+``Members`` is a tensor with a member axis; ``_kernels`` and ``_losses`` have the torch functions that are computed for
+all members at once. This room knows only torch, and no net. A layer that is slow or refused needs a kernel there; an
+optimiser needs a class in ``_optimizers``. What cannot be vectorized raises :class:`NotVectorizableError`, and is trained one by one.
 Nothing here is for users, so there is no ``__all__``.
 """
 
+from skfusion._vectorized import _losses as _losses  # its kernels
 from skfusion._vectorized._attributes import attribute_holding_tensor, attributes, described, difference
 from skfusion._vectorized._dropout import FewBitsDropout
 from skfusion._vectorized._encoding import bin_shares, encoded

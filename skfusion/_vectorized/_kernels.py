@@ -57,7 +57,9 @@ def _linear(func: Any, x: Tensor, weight: Tensor, bias: Tensor | None = None) ->
     if len(lead) != 1:
         rows = rows.flatten(1, -2) if lead else rows.unsqueeze(1)
     out = layer_of_many(rows, weight.value, None if bias is None else bias.value)
-    return out if len(lead) == 1 else out.reshape(n, *lead, out.shape[-1])
+    if len(lead) == 1:
+        return out
+    return (out.value if isinstance(out, Members) else out).reshape(n, *lead, out.shape[-1])
 
 
 @kernel_of(
@@ -156,31 +158,6 @@ def _cat(func: Any, tensors: Any, dim: int = 0) -> Any:
         return NotImplemented
     values = [t.value if isinstance(t, Members) else t.expand(n, *t.shape) for t in tensors]
     return torch.cat(values, dim + 1 if dim >= 0 else dim)
-
-
-@kernel_of(F.mse_loss)
-def _mse_loss(func: Any, input: Tensor, target: Tensor, *_: Any, reduction: str = "mean", **kwargs: Any) -> Any:
-    """The mean over the numbers of each member."""
-    if reduction != "mean" or any(v is not None for v in (*_, *kwargs.values())) or input.shape != target.shape:
-        return NotImplemented
-    if not (isinstance(input, Members) and isinstance(target, Members)):
-        return NotImplemented
-    a, b = input.value, target.value
-    return F.mse_loss(a, b, reduction="none").reshape(len(a), -1).mean(1)
-
-
-@kernel_of(F.cross_entropy)
-def _cross_entropy(func: Any, input: Any, target: Any, weight: Any = None, *_: Any, **kwargs: Any) -> Any:
-    """Rows of all members together, then the mean over those of each one."""
-    asked = {k: v for k, v in kwargs.items() if v is not None and (k, v) != ("reduction", "mean")}
-    options = {k: asked.pop(k) for k in ("ignore_index", "label_smoothing") if k in asked}
-    codes = isinstance(input, Members) and isinstance(target, Members) and input.dim() == 2 and target.dim() == 1
-    if not codes or _ or asked or isinstance(weight, Members):
-        return NotImplemented
-    flat = F.cross_entropy(input.value.flatten(0, 1), target.value.flatten(), weight, reduction="none", **options)
-    counted = target.value.ne(options.get("ignore_index", -100))
-    share = counted if weight is None else weight[target.value * counted] * counted
-    return flat.view(target.value.shape).sum(1) / share.sum(1)
 
 
 @kernel_of(F.batch_norm)

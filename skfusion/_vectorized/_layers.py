@@ -14,8 +14,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-_WIDE = 32
-"""Inputs from which a weight's gradient is computed in its own layout; of fewer, that product takes longer."""
+from skfusion._vectorized._members import Members
+
+_NARROW = 32
+"""Columns below which a product takes up to three times as long where they fill no vector of a processor."""
+
+_VECTOR = 16
+"""Numbers of float32 in the widest vectors."""
 
 _PLACES: ContextVar[dict[int, Tensor] | None] = ContextVar("places", default=None)
 
@@ -39,38 +44,82 @@ def place_of_gradient(weight: int, like: Tensor, *shape: int) -> Tensor:
     return like.new_empty(shape) if place is None else place
 
 
-def layer_of_many(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+def layer_of_many(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor | UnitsFirst:
     """Return the outputs of a linear layer of each member, shape (n_members, n_samples, n_units).
 
-    The shapes are (n_members, n_samples, n_inputs), (n_members, n_units, n_inputs) and (n_members, n_units).
+    The shapes are (n_members, n_samples, n_inputs), (n_members, n_units, n_inputs) and (n_members, n_units). The outputs
+    of a few units are :class:`UnitsFirst` in training.
     """
-    if x.shape[2] >= _WIDE and torch.is_grad_enabled() and weight.requires_grad:
-        out: Tensor = _Linear.apply(x, weight, bias)  # type: ignore[no-untyped-call]
-        return out
-    return _products(x, weight, bias)
+    if not (torch.is_grad_enabled() and weight.requires_grad):
+        return _products(x, weight, bias)
+    units_first = _fills_no_vector(weight.shape[1])
+    out: Tensor = _Linear.apply(x, weight, bias, units_first)  # type: ignore[no-untyped-call]
+    return UnitsFirst(out) if units_first else out
+
+
+class UnitsFirst(Members):
+    """Numbers of a few units or classes, whose samples are the last axis in memory, shape (n_members, ..., n_samples).
+
+    Their product is faster than in the usual order, and so is a softmax. The usual order is made where it is asked for.
+    """
+
+    _units: Tensor
+    _value: Tensor | None
+
+    @staticmethod
+    def __new__(cls, units: Tensor) -> UnitsFirst:
+        made: UnitsFirst = torch.Tensor._make_wrapper_subclass(
+            cls, units.mT.shape[1:], dtype=units.dtype, device=units.device
+        )
+        made._units, made._value = units, None
+        return made
+
+    @property
+    def value(self) -> Tensor:  # type: ignore[override]
+        """The numbers in the usual order, shape (n_members, ..., n_samples, n_units)."""
+        if self._value is None:
+            with torch.enable_grad():
+                self._value = self._units.mT.contiguous()
+        return self._value
+
+
+def units_of(x: Members) -> Tensor:
+    """Return a matrix of each member with its last two axes exchanged, without a copy."""
+    # Once the usual order is made it may be changed in place.
+    return x._units if isinstance(x, UnitsFirst) and x._value is None else x.value.mT
 
 
 def _products(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     return torch.bmm(x, weight.mT) if bias is None else torch.baddbmm(bias.unsqueeze(1), x, weight.mT)
 
 
+def _products_by_unit(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    return torch.bmm(weight, x.mT) if bias is None else torch.baddbmm(bias.unsqueeze(2), weight, x.mT)
+
+
+def _fills_no_vector(n_columns: int) -> bool:
+    return n_columns < _NARROW and n_columns % _VECTOR != 0
+
+
 class _Linear(torch.autograd.Function):
-    """A linear layer of each member."""
+    """A linear layer of each member, whose outputs have the shape (n_members, n_units, n_samples) if ``units_first``."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, units_first: bool) -> Tensor:
         ctx.save_for_backward(x, weight)
-        ctx.key = id(weight)
-        return _products(x, weight, bias)
+        ctx.keys, ctx.units_first = (id(weight), id(bias)), units_first
+        return (_products_by_unit if units_first else _products)(x, weight, bias)
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-        (grad,), (x, weight) = grads, ctx.saved_tensors
-        of_x, of_weight, of_bias = ctx.needs_input_grad
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None, None]:
+        x, weight = ctx.saved_tensors
+        grad = grads[0].mT if ctx.units_first else grads[0]
+        of_x, of_weight, of_bias, _ = ctx.needs_input_grad
         return (
             torch.bmm(grad, weight) if of_x else None,
-            _of_weight(grad, x, ctx.key) if of_weight else None,
-            grad.sum(1) if of_bias else None,
+            _of_weight(grad, x, ctx.keys[0]) if of_weight else None,
+            _of_bias(grad, ctx.keys[1]) if of_bias else None,
+            None,
         )
 
 
@@ -78,4 +127,12 @@ def _of_weight(grad: Tensor, x: Tensor, key: int) -> Tensor:
     if torch.is_grad_enabled():  # as it is where gradients of gradients are asked for
         return torch.bmm(grad.mT, x)
     out = place_of_gradient(key, grad, len(x), grad.shape[2], x.shape[2])
+    if _fills_no_vector(x.shape[2]) and not _fills_no_vector(grad.shape[2]):
+        return out.copy_(torch.bmm(x.mT, grad).mT)
     return torch.bmm(grad.mT, x, out=out)
+
+
+def _of_bias(grad: Tensor, key: int) -> Tensor:
+    if torch.is_grad_enabled():
+        return grad.sum(1)
+    return torch.sum(grad, 1, out=place_of_gradient(key, grad, len(grad), grad.shape[2]))

@@ -65,7 +65,7 @@ class Members(Tensor):
         if func in KERNELS:
             result = by_kernel(func, args, kwargs)
             if result is not NotImplemented:
-                return Members(result) if isinstance(result, Tensor) else result
+                return as_members(result)
         elif func in OF_ONE_MEMBER:
             with torch._C.DisableTorchFunctionSubclass():
                 return func(*args, **kwargs)
@@ -75,6 +75,11 @@ class Members(Tensor):
     def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # type: ignore[override]
         # An operator that was not called through a torch function would compute on a tensor without data.
         raise NotImplementedError(f"{func} cannot run on many members at once.")
+
+
+def as_members(result: Any) -> Any:
+    """Return the result of a kernel, which is a tensor of all members or has been made :class:`Members` by it."""
+    return Members(result) if isinstance(result, Tensor) and not isinstance(result, Members) else result
 
 
 def member_of(x: Any, k: int) -> Any:

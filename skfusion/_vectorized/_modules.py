@@ -40,6 +40,7 @@ class VectorizedModules:
         self.modules: list[nn.Module] = []
         self._state_hooks: list[Any] = []
         self._last: Mapping[str, Tensor] = {}
+        self._room: tuple[Tensor | None, list[Tensor]] = None, []
         if n_members is None:  # all are there, so that a refusal can leave them unchanged
             modules = list(modules)
             n_members = len(modules)
@@ -132,10 +133,12 @@ class VectorizedModules:
     def gradient(self, loss: Tensor, out: Tensor | None = None) -> Tensor:
         """Return the gradient of each member's loss, in the shape and the order of ``theta``."""
         out = torch.empty_like(self.theta) if out is None else out
-        out[:, max(stop for _, stop, _ in self._places.values()) :] = 0
-        places = {name: out[:, a:b].view(-1, *shape) for name, (a, b, shape) in self._places.items()}
-        with gradients_written_to({leaf: places[name] for name, leaf in self.leaves.items()}):
-            for place, (_, part) in zip(places.values(), self.gradients(loss), strict=True):
+        if self._room[0] is not out:
+            out[:, max(stop for _, stop, _ in self._places.values()) :] = 0
+            self._room = out, [out[:, a:b].view(-1, *shape) for a, b, shape in self._places.values()]
+        places = self._room[1]
+        with gradients_written_to(dict(zip(self.leaves.values(), places, strict=True))):
+            for place, (_, part) in zip(places, self.gradients(loss), strict=True):
                 if part.data_ptr() != place.data_ptr() or part.stride() != place.stride():
                     place.copy_(part)
         return out
@@ -185,6 +188,7 @@ class VectorizedModules:
 
     def release(self, members: Iterable[int]) -> None:
         """Give members tensors of their own, so that they no longer hold the matrix of all."""
+        self._room = None, []
         for k in members:
             self._state_hooks[k].remove()
             for tensor in (*self.modules[k].parameters(), *self.modules[k].buffers()):

@@ -18,8 +18,6 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
-from torch.optim.adam import adam
-from torch.optim.adamw import adamw
 
 from skfusion._vectorized._members import NotVectorizableError
 
@@ -51,6 +49,9 @@ class MemberOptimizer(ABC):
         """
         self.steps += 1
         settings = self._begun(settings)
+        if isinstance(grad, Tensor) and grad.numel() <= _PIECE:
+            self._step(self.theta, self.buffers, grad, **settings)
+            return
         for columns, part in [(slice(None), grad)] if isinstance(grad, Tensor) else grad:
             n_rows = max(1, _PIECE // part[0].numel())
             for start in range(0, len(part), n_rows):
@@ -173,17 +174,16 @@ class MemberAdam(MemberOptimizer):
         apart = any(isinstance(value, Tensor) for value in settings)
         n = len(matrices[0]) if apart else 1
         columns = [value.flatten().tolist() if isinstance(value, Tensor) else [value] * n for value in settings]
-        for k, numbers in enumerate(zip(*columns, strict=True)):
-            lr, beta1, beta2, eps, weight_decay = numbers
+        step = torch._fused_adamw_ if decoupled else torch._fused_adam_
+        for k, (lr, beta1, beta2, eps, weight_decay) in enumerate(zip(*columns, strict=True)):
             theta, grad, first, second = ([matrix[k : k + 1] if apart else matrix] for matrix in matrices)
-            (adamw if decoupled else adam)(
+            step(
                 theta,
                 grad,
                 first,
                 second,
                 max_exp_avg_sqs=[],
-                state_steps=[torch.tensor(float(self.steps - 1))],
-                fused=True,
+                state_steps=[torch.tensor(float(self.steps))],
                 amsgrad=False,
                 maximize=False,
                 beta1=beta1,

@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
-from skfusion._vectorized._members import KERNELS, OF_ONE_MEMBER, Members, by_kernel
+from skfusion._vectorized._members import KERNELS, OF_ONE_MEMBER, Members, as_members, by_kernel
 
 
 class NotRecordableError(RuntimeError):
@@ -91,7 +91,7 @@ class _Recorder(TorchFunctionMode):
                     result = by_kernel(func, args, kwargs)
             if result is NotImplemented:
                 raise NotRecordableError(f"{func} runs in vmap.")
-            return Members(result) if isinstance(result, Tensor) else result
+            return as_members(result)
         name = getattr(func, "__name__", "")
         if _writes(name, args, kwargs):
             raise NotRecordableError(f"{name} changes a tensor in place.")

@@ -1,10 +1,13 @@
 """Gradients of the layers of many members are written where they are needed, once each."""
 
+import pytest
 import torch
+import torch.nn.functional as F
 from _vectorized.modules import Tied
 from torch import nn
 
 from skfusion._vectorized import Members, VectorizedModules
+from skfusion._vectorized._layers import gradients_written_to
 
 
 def gradients(module, x, out=None):
@@ -52,3 +55,60 @@ def test_gradients_of_gradients_are_those_of_torch():
     (first,) = torch.autograd.grad(((x @ plain.mT + bias) ** 3).sum(), plain, create_graph=True)
     (expected,) = torch.autograd.grad(first.square().sum(), plain)
     torch.testing.assert_close(second, expected)
+
+
+def few_units(x, change=lambda out: out):
+    """Return three members' losses and gradients of a layer of five units, whose outputs are changed."""
+    torch.manual_seed(0)
+    vectorized = VectorizedModules([nn.Linear(x.shape[2], 5).double() for _ in range(len(x))])
+    codes = Members(torch.arange(x.shape[1]).remainder(5).expand(len(x), -1))
+    with vectorized.running(True) as module:
+        loss = F.cross_entropy(change(module(Members(x))), codes).value
+        return loss.detach(), vectorized.gradient(loss)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        torch.relu_,
+        lambda out: out * 2,
+        lambda out: out.softmax(-1),
+        lambda out: (torch.relu_(out), out)[1],
+        lambda out: (out.detach(), out)[1],
+    ],
+)
+def test_outputs_of_few_units_are_changed_as_others(change):
+    x = torch.randn(3, 40, 20, dtype=torch.float64)
+    plain = {torch.relu_: torch.relu}.get(change, change)
+    found = few_units(x, change)
+    for k in range(3):
+        torch.manual_seed(0)
+        layer = [nn.Linear(20, 5).double() for _ in range(3)][k]
+        loss = F.cross_entropy(plain(layer(x[k])), torch.arange(40).remainder(5))
+        grads = torch.autograd.grad(loss, layer.parameters())
+        torch.testing.assert_close(found[0][k], loss.detach())
+        torch.testing.assert_close(found[1][k, :105], torch.cat([g.flatten() for g in grads]))
+
+
+def test_outputs_of_few_units_have_gradients_after_a_look_without_them():
+    def looked_at(out):
+        with torch.no_grad():
+            assert out.value.is_contiguous()
+        return out
+
+    x = torch.randn(3, 40, 20, dtype=torch.float64)
+    assert all(torch.equal(a, b) for a, b in zip(few_units(x), few_units(x, looked_at), strict=True))
+
+
+def test_every_gradient_is_written_to_its_place():
+    vectorized = VectorizedModules([nn.Sequential(nn.Linear(20, 64), nn.ReLU(), nn.Linear(64, 10)) for _ in range(3)])
+    places = torch.empty_like(vectorized.theta)
+    with vectorized.running(True) as module:
+        loss = module(Members(torch.randn(3, 8, 20))).square().mean((0, 1)).value
+        written = vectorized.gradient(loss, out=places)
+    assert written is places
+    room = vectorized._room[1]
+    with vectorized.running(True) as module, gradients_written_to(dict(zip(vectorized.leaves.values(), room, strict=True))):
+        loss = module(Members(torch.randn(3, 8, 20))).square().mean((0, 1)).value
+        for (_, part), place in zip(vectorized.gradients(loss), room, strict=True):
+            assert part.data_ptr() == place.data_ptr()

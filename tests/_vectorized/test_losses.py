@@ -125,6 +125,19 @@ TAKEN = [
         *((slice(None), torch.tensor([2, 0])), [True, False], (0, ..., None, slice(None, None, 2))),
     )
 ]
+SHARES = [
+    lambda: (Members(number(K, 5, 6)), -1),
+    lambda: (Members(number(K, 40, 6)), 1),
+    lambda: (Members(number(K, 2, 40, 6)), -1),
+    lambda: (Members(number(K, 40, 40)), 1),
+    lambda: (Members(number(K, 40, 6)), 0),
+    lambda: (Members(number(K, 6)), 0),
+]
+CODES = [
+    lambda: (Members(number(K, 5, 4)), Members(INTEGERS)),
+    lambda: (Members(number(K, 5, 40)), Members(INTEGERS)),
+    lambda: (Members(number(K, 40, 4)), Members(torch.randint(4, (K, 40))), WEIGHT.double() + 1),
+]
 JOINED = [
     lambda: ([Members(number(K, 2, 6)), Members(number(K, 3, 6))],),
     lambda: ((Members(number(K, 2, 6)), Members(number(K, 2, 1))), -1),
@@ -152,7 +165,9 @@ CALLS = {
     Tensor.reshape: SHAPED,
     Tensor.view: SHAPED,
     F.mse_loss: [lambda: (Members(number(K, 5, 2)), Members(number(K, 5, 2)))],
-    F.cross_entropy: [lambda: (Members(number(K, 5, 4)), Members(INTEGERS))],
+    **dict.fromkeys((F.cross_entropy, F.nll_loss), CODES),
+    **dict.fromkeys((F.softmax, torch.softmax, Tensor.softmax), SHARES),
+    **dict.fromkeys((F.log_softmax, torch.log_softmax, Tensor.log_softmax), SHARES),
     F.batch_norm: [
         lambda: (Members(number(K, 5, 4)), None, None, Members(number(K, 4)), Members(number(K, 4)), True),
         lambda: (Members(number(K, 5, 4, 2)), None, None, None, None, True, 0.1, 0.5),
