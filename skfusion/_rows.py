@@ -23,6 +23,12 @@ Inputs = np.ndarray | dict[str, np.ndarray]
 MAX_REPEATS = 10
 """Whole-number weights are repetitions while they add up to at most this many times the rows."""
 
+_KEY = 8
+"""Bytes of a hash of a row."""
+
+_BLOCK = 2**24
+"""Bytes of rows that are put side by side at a time, to be hashed."""
+
 _TARGET_BITS = np.uint64(24)
 """The last bits of a mark, which are those of the target."""
 
@@ -126,6 +132,11 @@ class Rows:
         The first array, of shape (n_units,), has a row of each unit; its order and choice do not depend on the order of
         the rows. The second one, of shape (n_samples,), has the unit of each row.
         """
+        return self._units
+
+    @cached_property
+    def _units(self) -> tuple[np.ndarray, np.ndarray]:
+        """What :meth:`units` returns, once for all members that are trained on the rows."""
         place = np.arange(len(self)) if self.position is None else self.position
         code = self.input_keys
         once = self if self.position is None else self.take(np.unique(place, return_index=True)[1])
@@ -138,7 +149,9 @@ class Rows:
         first, unit = order[new], np.empty(len(self), np.int64)
         rank = np.argsort(np.argsort(self.keys[first], kind="stable"))
         unit[order] = rank[np.cumsum(new) - 1]
-        return first[np.argsort(rank)], unit
+        first = first[np.argsort(rank)]
+        first.flags.writeable = unit.flags.writeable = False
+        return first, unit
 
     def expanded(self) -> Rows:
         """Return the rows with weights as repetitions, and repeated rows in one order.
@@ -231,14 +244,22 @@ def rows_at(X: Any, index: np.ndarray) -> Any:
 
 def row_keys(X: Inputs, y: np.ndarray) -> np.ndarray:
     """Return a 64-bit hash of each row, shape (n_samples,), uint64; equal rows have equal hashes."""
-    parts = [*(X[k] for k in sorted(X))] if isinstance(X, dict) else [X]
-    blocks = [np.ascontiguousarray(np.asarray(p) + 0).reshape(len(p), -1) for p in [*parts, y]]  # -0.0 + 0 is 0.0
-    return np.array([key_of(*(block[i].data for block in blocks)) for i in range(len(y))], np.uint64)
+    parts = [np.asarray(p) for p in (*((X[k] for k in sorted(X)) if isinstance(X, dict) else [X]), y)]
+    digests: list[bytes] = []
+    per_row = sum(p[:1].nbytes for p in parts)
+    step = max(1, _BLOCK // max(1, per_row))
+    for start in range(0, len(y), step):
+        blocks = [np.ascontiguousarray(p[start : start + step] + 0) for p in parts]  # -0.0 + 0 is 0.0
+        rows = np.concatenate([block.reshape(len(block), -1).view(np.uint8) for block in blocks], axis=1)
+        size, data = rows.shape[1], rows.tobytes()
+        # What key_of returns for the parts of each row: this loop is most of the time of a short training.
+        digests += [blake2b(data[i : i + size], digest_size=_KEY).digest() for i in range(0, len(data), size)]
+    return np.frombuffer(b"".join(digests), f"<u{_KEY}").astype(np.uint64)
 
 
 def key_of(*parts: bytes | memoryview) -> int:
     """Return a 64-bit hash of some bytes, the same in every process."""
-    digest = blake2b(digest_size=8)
+    digest = blake2b(digest_size=_KEY)
     for part in parts:
         digest.update(part)
     return int.from_bytes(digest.digest(), "little")

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from skfusion._rows import MAX_REPEATS, Rows, inputs_of, repetitions, row_keys, unlabelled
+from skfusion import _rows
+from skfusion._rows import MAX_REPEATS, Rows, inputs_of, key_of, repetitions, row_keys, unlabelled
 from skfusion.data import warn_of_unlabelled
 
 RNG = np.random.RandomState(0)
@@ -31,6 +32,16 @@ def test_hashes_do_not_depend_on_the_rows_beside_nor_on_memory_order():
     assert np.array_equal(row_keys(X[3:5], Y[3:5]), keys[3:5])
     assert np.array_equal(row_keys(np.asfortranarray(X), Y), keys)
     assert np.array_equal(row_keys(np.repeat(X, 2, axis=0)[::2], Y), keys)
+
+
+@pytest.mark.parametrize("block", [1, 200, 2**24])
+def test_keys_are_the_hashes_of_the_bytes_of_a_row(block, monkeypatch):
+    monkeypatch.setattr(_rows, "_BLOCK", block)  # bytes of the rows that are hashed at a time
+    inputs = {"b": X, "a": np.arange(len(X), dtype=np.int16).reshape(-1, 1)}
+    slowly = [key_of(a.tobytes(), b.tobytes(), y.tobytes()) for a, b, y in zip(inputs["a"], X, Y, strict=True)]
+    assert row_keys(inputs, Y).tolist() == slowly
+    slowly = [key_of(b.tobytes(), y.tobytes()) for b, y in zip(X, Y, strict=True)]
+    assert row_keys(X.reshape(len(X), -1, 1), Y).tolist() == slowly
 
 
 def test_hashes_are_stable_between_sessions():

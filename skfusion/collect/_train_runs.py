@@ -163,7 +163,7 @@ class _Training:
 
     def begin(self) -> None:
         self.recorder = self.run.recorder()
-        self.watch = Watch(self.run.schedule, self.recorder, self.on_epoch)
+        self.watch = Watch(self.run.schedule, self.recorder, None if self.hook is None else self.on_epoch)
         self.stopped = False
         self.done: list[Member] | None = None
 

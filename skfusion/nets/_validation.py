@@ -38,7 +38,9 @@ class UnitSplit:
         """A row of each unit, in the order of the rows or groups, the unit of each row, and the groups."""
         rows = self.rows if self.index is None else self.rows.take(self.index)
         if rows.groups is None:
-            unit = rows.units()[1]
+            one_of_each, unit = rows.units()
+            if len(one_of_each) == len(unit):
+                return np.arange(len(unit)), unit, None
             return np.sort(np.unique(unit, return_index=True)[1]), unit, None
         return *np.unique(rows.groups, return_index=True, return_inverse=True)[1:], rows.groups
 

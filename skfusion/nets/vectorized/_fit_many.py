@@ -28,6 +28,7 @@ from skfusion.nets._prepare import few_threads, seed_scope
 from skfusion.nets._tensor_loader import TensorLoader
 from skfusion.nets._training_callback import DivergedError, Run, Watch
 from skfusion.nets.vectorized._draws import fast_and_without_draws, without_draws
+from skfusion.nets.vectorized._epoch_scores import joined
 from skfusion.nets.vectorized._equivalence import (
     check_first_batch,
     check_intact,
@@ -250,6 +251,8 @@ class _Training:
             raise NotVectorizableError(f"{self.name} changes its attribute {name!r} in its forward pass")
         self.validated = True
         self._record("valid", total, cuts)
+        if not self.user_callbacks:
+            predicted, targets = joined(predicted), joined(targets)
         for k, member in enumerate(self.members):
             for callback in member.callbacks(EpochScoring):
                 for out, y in zip(predicted, targets, strict=True):
@@ -260,7 +263,7 @@ class _Training:
         """Return the order of an epoch of each member, shape (n_members, n_samples)."""
         orders = torch.empty(len(self.vectorized.theta), loaders[0].cuts[-1][1], dtype=torch.int64)
         for k, (member, loader) in enumerate(zip(self.members, loaders, strict=True)):
-            with member.drawing():
+            with member.drawing(numpy=False):
                 orders[k] = loader.draw()[: orders.shape[1]]
         orders[len(loaders) :] = orders[0]  # a spare row
         return orders.to(self.vectorized.theta.device)

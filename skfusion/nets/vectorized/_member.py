@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.utils.data import Subset
 
 from skfusion._batches import rows_at
+from skfusion._random import seed_generators
 from skfusion._rows import Rows
 from skfusion._vectorized import Members, NotVectorizableError, attributes, described
 from skfusion.nets._interrupts import from_callback
@@ -24,6 +25,7 @@ from skfusion.nets._train import Ready, prepared
 from skfusion.nets._training_callback import Run, Watch
 from skfusion.nets._validation import unit_split
 from skfusion.nets.losses._weighted import counted
+from skfusion.nets.vectorized._epoch_scores import may_draw_from_numpy, score_as_before, score_quickly
 from skfusion.nets.vectorized._equivalence import WithheldState, check_callbacks, check_net, has_user_callback
 
 
@@ -36,10 +38,10 @@ class TrainingMember:
 
     def __init__(self, net: Any, rows: Rows, run: Run, watch: Watch, made: dict[Any, Any]):
         # As :func:`skfusion.nets.fit` seeds a member that is trained alone, so that both get the same weights.
-        torch.manual_seed(run.seed)
-        np.random.seed(run.seed % 2**32)  # noqa: NPY002
+        net = clone(net).set_params(**run.params) if run.params else net
+        self.device = torch.device(net.device or "cpu")
+        seed_generators(run.seed, self.device.type)
         self.seed, self.watch = run.seed, watch
-        net = clone(net).set_params(**run.params)
         self.ready: Ready = prepared(net, rows, watch, state=run.state, made=made)
         self.net = net = self.ready.net
         check_net(net)
@@ -56,7 +58,9 @@ class TrainingMember:
                 whole = Dataset(self.X, self.y)
                 self.X, self.y = Subset(whole, index), self.y[torch.from_numpy(index)]  # type: ignore[arg-type]
         self.has_user_callback = has_user_callback(net)
-        self.device = torch.device(net.device or "cpu")
+        self.may_draw_from_numpy = may_draw_from_numpy(net, watch, self.has_user_callback)
+        if not self.has_user_callback:
+            score_quickly(net)
 
     def load(self) -> None:
         """Split the rows and make the loaders; from here on the member has random generators of its own."""
@@ -88,6 +92,7 @@ class TrainingMember:
         """Return the net as its user wrote it, but fitted."""
         if self.has_user_callback:
             self.optimizer.state = defaultdict(dict)
+        score_as_before(self.net)
         return self.ready.finished()
 
     def _loader(self, dataset: Any, training: bool) -> TensorLoader:
@@ -103,18 +108,24 @@ class TrainingMember:
         return [c for _, c in self.net.callbacks_ if isinstance(c, kind)]
 
     @contextmanager
-    def drawing(self, keep: bool = True) -> Iterator[None]:
-        """Let the global generators be this member's; unless ``keep``, the draws within leave no trace."""
+    def drawing(self, keep: bool = True, numpy: bool = True) -> Iterator[None]:
+        """Let the global generators be this member's; unless ``keep``, the draws within leave no trace.
+
+        Without ``numpy``, what is done within draws from torch only: numpy takes a tenth of a millisecond to hand its
+        state out and to take it back.
+        """
         before = None if keep else (torch.get_rng_state(), np.random.get_state())  # noqa: NPY002
         torch.set_rng_state(self.generator.get_state())
-        np.random.set_state(self.numpy_state)  # noqa: NPY002
+        if numpy:
+            np.random.set_state(self.numpy_state)  # noqa: NPY002
         yield
-        if before is None:
-            self.generator.set_state(torch.get_rng_state())
-            self.numpy_state = np.random.get_state()  # noqa: NPY002
-        else:
+        if before is not None:
             torch.set_rng_state(before[0])
             np.random.set_state(before[1])  # noqa: NPY002
+            return
+        self.generator.set_state(torch.get_rng_state())
+        if numpy:
+            self.numpy_state = np.random.get_state()  # noqa: NPY002
 
     def weigh(self, weight: Any, training: bool = True) -> None:
         """Give the net's loss the weights of the rows of the present batch."""
@@ -141,7 +152,7 @@ class TrainingMember:
     def notify(self, event: str) -> bool:
         """Call the callbacks of an epoch; return whether one ends the training."""
         try:
-            with self.drawing():
+            with self.drawing(numpy=self.may_draw_from_numpy):
                 self.net.notify(event, **self.sets)
         except KeyboardInterrupt as stop:
             if not from_callback(stop):
