@@ -14,6 +14,9 @@ from skfusion.merge._base import Merger, check_states
 from skfusion.objective import Objective
 from skfusion.state import State, is_statistic, owners, weighted_sum
 
+_PART = 2**16
+"""Numbers of a tensor that are merged at a time, where they may be."""
+
 
 class Entry(NamedTuple):
     """A floating-point tensor, or a part of one, in all members, in double precision.
@@ -99,18 +102,36 @@ class TensorMerger(Merger):
 
         def read() -> Iterator[Entry]:
             for key in keys:
-                wide = [s[key].detach().to(states[0][key].device, torch.float64) for s in sources]
-                yield Entry(key, wide[: len(states)], None if base is None else wide[-1])
+                device = states[0][key].device
+                for parts in zip(*(self._parts(s[key].detach()) for s in sources), strict=True):
+                    wide = [part.to(device, torch.float64) for part in parts]
+                    yield Entry(key, wide[: len(states)], None if base is None else wide[-1])
 
         known = self.survey(read, len(states))
         others = [{key: s[key] for key in s if first[key] == key and key not in {*keys}} for s in states]
         mean = weighted_sum(others, [1 / len(states)] * len(states))
 
         def merged(merge: Self) -> State:
-            tensors = {e.name: narrowed(merge.tensor(e, known), states[0][e.name].dtype, e.name) for e in read()}
+            parts: dict[str, list[Tensor]] = {key: [] for key in keys}
+            for e in read():
+                parts[e.name].append(narrowed(merge.tensor(e, known), states[0][e.name].dtype, e.name))
+            tensors = {
+                key: of_key[0] if len(of_key) == 1 else torch.cat(of_key).view(states[0][key].shape)
+                for key, of_key in parts.items()
+            }
             return {key: (tensors if first[key] in tensors else mean)[first[key]] for key in states[0]}
 
         return merged(self.chosen(merged, objective))
+
+    def _parts(self, tensor: Tensor) -> Iterable[Tensor]:
+        """Return a tensor, or parts of a large one where it may be merged in parts.
+
+        Copies of a large tensor in double precision take memory that the system has to clear each time, which takes
+        longer than the merge; those of parts stay in the caches of the processor.
+        """
+        if not self.elementwise or tensor.device.type != "cpu" or tensor.numel() <= _PART:
+            return [tensor]
+        return tensor.reshape(-1).split(_PART)
 
 
 def is_merged(name: str, tensor: Tensor) -> bool:
