@@ -6,6 +6,8 @@ import torch
 
 from skfusion.symmetry import Block, Group, Symmetry, permute_in_place
 
+DTYPES = [torch.float32, torch.float64, torch.bfloat16, torch.complex64, torch.int64, torch.uint16]
+
 
 def of_kinds(dtype=torch.float32):
     """Return a state with all kinds of axes, and its symmetry."""
@@ -37,7 +39,7 @@ def few_of(symmetry):
     return element
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.complex64, torch.int64, torch.uint16])
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("part", [1, 50, 2**19])
 def test_as_in_new_memory(monkeypatch, dtype, part):
     monkeypatch.setattr("skfusion.symmetry._action._PART", part)

@@ -10,8 +10,7 @@ from tracing.networks import between, mlp, rows
 
 from skfusion.symmetry import Symmetry
 from skfusion.tracing import _call as call_module
-from skfusion.tracing import _proof
-from skfusion.tracing import rule, symmetry_of
+from skfusion.tracing import _proof, rule, symmetry_of
 from skfusion.tracing._run import perturbed, tensors_of
 
 
@@ -162,7 +161,9 @@ def test_one_unit_among_many_that_is_special_is_seen(between):
 
 
 def test_units_of_two_groups_that_move_only_together_are_seen():
-    module = Function(lambda m, x: m.c(m.a(x).relu() * m.b(x)), a=nn.Linear(3, 40), b=nn.Linear(3, 40), c=nn.Linear(40, 2))
+    module = Function(
+        lambda m, x: m.c(m.a(x).relu() * m.b(x)), a=nn.Linear(3, 40), b=nn.Linear(3, 40), c=nn.Linear(40, 2)
+    )
     axes = {"a.weight": ("one", None), "a.bias": ("one",), "b.weight": ("two", None), "b.bias": ("two",)}
     with pytest.warns(UserWarning, match="frozen"):
         assert sizes(symmetry_of(module, rows(), axes=axes | {"c.weight": (None, "one")})) == ([], [])

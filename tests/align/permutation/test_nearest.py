@@ -141,7 +141,12 @@ def with_heads(axes, state, heads, inner):
         return (Block(("heads", group), np.arange(heads * inner).reshape(1, heads, inner)),)
 
     plain = Symmetry.of_axes(axes, {name: state[name] for name in axes})
-    groups = [*plain.groups.values(), Group("heads", heads), Group("qk", inner, ("heads",)), Group("v", inner, ("heads",))]
+    groups = [
+        *plain.groups.values(),
+        Group("heads", heads),
+        Group("qk", inner, ("heads",)),
+        Group("v", inner, ("heads",)),
+    ]
     own = {"qk": (within("qk"), stream), "v": (within("v"), stream), "o": (stream, within("v"))}
     return Symmetry(groups, {**plain.axes, **own}, {name: tuple(t.shape) for name, t in state.items()})
 
