@@ -3,12 +3,16 @@
 
 The second network is the first one with its units in a random order, so that the right match is known: distance 0. All
 parameters with one axis, and BatchNorm's statistics, are perturbed first. Random weights, torchvision's architectures,
-one thread. A time is that of one whole call; ways of matching take turns.
+one thread. A time is that of one whole call, in seconds of the processor, which other programs disturb less than those
+of a clock. With ``--others`` the second network is one of another random seed, of which no match is near. ``--growth``
+fits the slope of the time in the number of parameters, over widths of one network.
 
 rebasin takes part where ``--rebasin`` names a Python that has it and torchvision, in an environment of its own. It is
 given up after ``--limit`` seconds; its networks have neutral BatchNorm statistics, as it does not move them.
 
     python benchmarks/bench_alignment.py --planted 20
+    python benchmarks/bench_alignment.py --growth
+    python benchmarks/bench_alignment.py --others --names resnet18 mobilenet_v2
     python benchmarks/bench_alignment.py [--repeats 3] [--rebasin /path/to/python] [--limit 330] [--quick]
 """
 
@@ -23,6 +27,7 @@ from functools import partial
 from pathlib import Path
 from statistics import median
 
+import numpy as np
 import torch
 import torchvision
 
@@ -31,7 +36,7 @@ from skfusion.align import WeightMatching
 from skfusion.state import distance
 from skfusion.tracing import symmetry_of
 
-ASKED = {"resnet18": 10, "resnet50": 10, "efficientnet_b0": 8, "vit_b_16": 5, "mobilenet_v2": 3}
+ASKED = {"resnet18": 10, "resnet50": 10, "efficientnet_b0": 8, "vit_b_16": 10, "mobilenet_v2": 3}
 """How many times sooner than rebasin a match is asked to be done."""
 NAMES = [
     *("resnet18", "resnet50", "mobilenet_v2", "efficientnet_b0", "shufflenet_v2_x1_0", "vit_b_16"),
@@ -50,12 +55,12 @@ a.load_state_dict(first), b.load_state_dict(second)
 x = torch.randn(1, 3, 224, 224, generator=torch.Generator().manual_seed(0))
 with torch.no_grad():
     before = b(x)
-start = time.perf_counter()
+start = time.process_time()
 found = PermutationCoordinateDescent(a, b, x)
-traced = time.perf_counter() - start
-start = time.perf_counter()
+traced = time.process_time() - start
+start = time.process_time()
 found.rebasin()
-matched = time.perf_counter() - start
+matched = time.process_time() - start
 with torch.no_grad():
     off = float((b(x) - before).abs().max() / before.abs().max())
 total = sum(float((p - q).square().sum()) for p, q in zip(a.parameters(), b.parameters()))
@@ -64,11 +69,23 @@ print(json.dumps({"traced": traced, "matched": matched, "distance": (total / siz
 """
 
 
-def network(name, seed=0):
-    """Return a network with random weights; its outputs depend on all of them."""
+def transformer(width):
+    """Return a vision transformer of four layers."""
+    return torchvision.models.VisionTransformer(224, 32, 4, 4, width, 4 * width)
+
+
+WIDTHS = {
+    "mobilenet_v2": (lambda width: torchvision.models.mobilenet_v2(width_mult=width), (0.5, 1.0, 2.0, 4.0)),
+    "transformer": (transformer, (192, 384, 768, 1536)),
+}
+"""How to make a network of a width, and widths of which each has about four times the parameters of the last."""
+
+
+def network(make, seed=0):
+    """Return a network with random weights, by its name or what makes it; its outputs depend on all of them."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        module = torchvision.models.get_model(name, weights=None).eval()
+        module = (torchvision.models.get_model(make, weights=None) if isinstance(make, str) else make()).eval()
         with torch.no_grad():
             for p in module.parameters():
                 if p.dim() == 1 or p.abs().max() == 0:
@@ -82,10 +99,10 @@ def network(name, seed=0):
 
 
 def seconds(call):
-    """Return what a call gives, and how long it takes."""
-    start = time.perf_counter()
+    """Return what a call gives, and how long the processor takes for it."""
+    start = time.process_time()
     found = call()
-    return found, time.perf_counter() - start
+    return found, time.process_time() - start
 
 
 def peak_of(name):
@@ -117,6 +134,41 @@ def recovered(name, n):
         b = symmetry.permute(symmetry.sample(seed), a)
         count += distance(WeightMatching(random_state=seed)(b, a, symmetry).apply(b), a) <= 1e-5 * size
     return count
+
+
+def growth(repeats):
+    """Print how long networks of several widths take, and the slopes in the number of parameters."""
+    print("| network | parameters | with proof | match | distance |\n|---|---|---|---|---|")
+    x = torch.randn(1, 3, 224, 224, generator=torch.Generator().manual_seed(0))
+    for name, (make, widths) in WIDTHS.items():
+        sizes, times = [], []
+        for width in widths:
+            module = network(partial(make, width))
+            proofs = [seconds(lambda m=module: symmetry_of(m, x)) for _ in range(repeats)]
+            symmetry, a = proofs[0][0], module.state_dict()
+            b = symmetry.permute(symmetry.sample(1), a)
+            matches = [seconds(partial(WeightMatching(), b, a, symmetry)) for _ in range(repeats)]
+            sizes.append(sum(p.numel() for p in module.parameters()))
+            times.append([min(t for _, t in runs) for runs in (proofs, matches)])
+            cells = (
+                f"{sizes[-1]:,} | {times[-1][0]:.2f} | {times[-1][1]:.3f} | {distance(matches[0][0].apply(b), a):.1g}"
+            )
+            print(f"| {name} {width} | {cells} |", flush=True)
+        slopes = np.polyfit(np.log(sizes), np.log(times), 1)[0]
+        print(f"| {name} | slope | {slopes[0]:.2f} | {slopes[1]:.2f} | |", flush=True)
+
+
+def others(names):
+    """Print how long networks of another random seed take to match, and how near they come."""
+    print("| network | sweeps | match | distance before | after |\n|---|---|---|---|---|")
+    x = torch.randn(1, 3, 224, 224)
+    for name in names:
+        module = network(name)
+        a, b = module.state_dict(), network(name, 1).state_dict()
+        symmetry = symmetry_of(module, x, verify=False)
+        found, taken = seconds(partial(WeightMatching(), b, a, symmetry))
+        before, after = distance(b, a), distance(found.apply(b), a)
+        print(f"| {name} | {len(found.history) - 2} | {taken:.2f} | {before:.3f} | {after:.3f} |", flush=True)
 
 
 def rebasin_of(python, name, a, b, limit):
@@ -154,6 +206,8 @@ def main():
     parser.add_argument("--limit", type=int, default=330)
     parser.add_argument("--names", nargs="+", default=NAMES)
     parser.add_argument("--planted", type=int, help="only count how many of so many random elements are recovered")
+    parser.add_argument("--growth", action="store_true", help="only fit slopes over widths")
+    parser.add_argument("--others", action="store_true", help="only match networks of other random seeds")
     parser.add_argument("--quick", action="store_true", help="two networks, once: whether it runs")
     parser.add_argument("--peak-of", help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -165,11 +219,17 @@ def main():
         for name in args.names:
             print(f"{name}: {recovered(name, args.planted)} of {args.planted} recovered", flush=True)
         return
+    if args.growth:
+        growth(args.repeats)
+        return
+    if args.others:
+        others(args.names)
+        return
     if args.quick:
         args.names, args.repeats = QUICK, 1
     print(
         f"Python {platform.python_version()}, torch {torch.__version__}, torchvision {torchvision.__version__}, skfusion "
-        f"{skfusion.__version__}; {torch.get_num_threads()} thread; median of {args.repeats}. Seconds.\n"
+        f"{skfusion.__version__}; {torch.get_num_threads()} thread; median of {args.repeats}. Seconds of the processor.\n"
     )
     print(
         "| network | groups | forward | trace | with proof | match | distance | memory, states | rebasin trace + match | distance | its output is off by | gain | asked |"

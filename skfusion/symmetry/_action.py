@@ -15,7 +15,7 @@ from torch import Tensor
 from skfusion._numbers import is_stored_only
 from skfusion.symmetry._group import Axes, Block, Group, Permutations
 
-_PART = 2**19
+_PART = 2**20
 """Numbers that move at a time within a tensor, so that they stay in the cache of the processor."""
 _SIGNED = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
@@ -78,7 +78,7 @@ def _taken(tensor: Tensor, axis: int, index: Tensor) -> Tensor:
     if run == 1:
         return tensor.index_select(axis, index.to(tensor.device))
     starts = (index[::run] // run).to(tensor.device)
-    return tensor.unflatten(axis, (-1, run)).index_select(axis, starts).flatten(axis, axis + 1)
+    return torch.unflatten(tensor, axis, (-1, run)).index_select(axis, starts).flatten(axis, axis + 1)
 
 
 def _run_length(source: np.ndarray) -> int:

@@ -190,7 +190,8 @@ def _difference(a: Tensor, b: Tensor) -> float:
 
 def _faulty(symmetry: Symmetry, probes: Sequence[Probe], seed: int) -> list[str]:
     """Return groups whose permutation changes an output; none if no random element does so."""
-    state, total = probes[0].state, symmetry.identity()
+    state = probes[0].state
+    total: Permutations = symmetry.identity()
     for element in elements(symmetry, seed) if symmetry.groups else ():
         state, total = permute_in_place(symmetry, element, state), symmetry.compose(total, element)
         for probe in probes:

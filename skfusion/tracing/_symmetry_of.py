@@ -51,8 +51,8 @@ def symmetry_of(
         invertible maps within attention heads. They are tried in float64, and hold between canonical states; see
         :func:`skfusion.symmetry.canonicalise`. It costs a few backward passes, and some passes for each group.
     verify : bool, default=True
-        Whether to apply random elements to copies of the module, in float64 and with perturbed weights, and to freeze
-        groups that change an output.
+        Whether to apply two random elements to copies of the module, in float64 and with perturbed weights, and to
+        freeze groups that change an output.
     tolerance : float, optional
         Largest difference of outputs, relative to the largest number of each. By default 1e-9, or 1e-4 where
         the module computes in a narrower type than float64.
@@ -76,7 +76,7 @@ def symmetry_of(
     Notes
     -----
     About one forward pass on a copy of the module, and work in proportion to the number of operations and units;
-    verification costs four more passes in float64. If some parameters are not used in eval mode, such as auxiliary
+    verification costs three more passes in float64. If some parameters are not used in eval mode, such as auxiliary
     heads, the module runs in train mode too, without dropout. A path that depends on data is followed as the example
     takes it, with a warning.
 

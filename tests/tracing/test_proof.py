@@ -1,5 +1,6 @@
 """Rules that are wrong do no harm: what the proof does not confirm is frozen, by name."""
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -9,7 +10,7 @@ from tracing.networks import between, mlp, rows
 
 from skfusion.symmetry import Symmetry
 from skfusion.tracing import _call as call_module
-from skfusion.tracing import rule, symmetry_of
+from skfusion.tracing import _proof, rule, symmetry_of
 from skfusion.tracing._run import perturbed, tensors_of
 
 
@@ -121,3 +122,102 @@ def test_perturbation_moves_what_a_fresh_network_hides_and_nothing_else():
     assert same == {"0.weight", "constant", "1.num_batches_tracked"}
     assert (moved["1.running_var"] > 0).all()
     assert torch.equal(tensors_of(module, torch.float64)["2.weight"], torch.zeros(2, 6).double())
+
+
+# ---- what the proof can see ------------------------------------------------------------------------------------------
+
+WIDE = {"a.weight": ("wide", None), "a.bias": ("wide",), "b.weight": (None, "wide")}
+
+
+def wide(between, n=300):
+    """Return a layer of many units, after which something is computed."""
+    torch.manual_seed(0)
+    return Function(lambda m, x: m.b(between(m.a(x).relu())), a=nn.Linear(3, n), b=nn.Linear(n, 2))
+
+
+def one_unit(h):
+    """Treat one unit a little differently, by far less than single precision shows."""
+    factors = torch.ones_like(h[0])
+    factors[17] += 1e-6
+    return h * factors
+
+
+def one_pair(h):
+    """Treat two units differently, which may change places with one another but not with others."""
+    factors = torch.ones_like(h[0])
+    factors[[3, 250]] += 1e-6
+    return h * factors
+
+
+@pytest.mark.parametrize("between", [lambda h: h, one_unit, one_pair, lambda h: h + 1e-6 * h.roll(1, -1)])
+def test_one_unit_among_many_that_is_special_is_seen(between):
+    sound = between.__name__ == "<lambda>" and torch.equal(between(torch.eye(2)), torch.eye(2))
+    for seed in range(5):
+        if sound:
+            assert sizes(symmetry_of(wide(between), rows(), axes=WIDE, random_state=seed)) == ([300], [])
+        else:
+            with pytest.warns(UserWarning, match=r"frozen: wide\."):
+                assert sizes(symmetry_of(wide(between), rows(), axes=WIDE, random_state=seed)) == ([], [])
+
+
+def test_units_of_two_groups_that_move_only_together_are_seen():
+    module = Function(
+        lambda m, x: m.c(m.a(x).relu() * m.b(x)), a=nn.Linear(3, 40), b=nn.Linear(3, 40), c=nn.Linear(40, 2)
+    )
+    axes = {"a.weight": ("one", None), "a.bias": ("one",), "b.weight": ("two", None), "b.bias": ("two",)}
+    with pytest.warns(UserWarning, match="frozen"):
+        assert sizes(symmetry_of(module, rows(), axes=axes | {"c.weight": (None, "one")})) == ([], [])
+    both = {name: tuple(g and "one" for g in parts) for name, parts in axes.items()}
+    assert sizes(symmetry_of(module, rows(), axes=both | {"c.weight": (None, "one")})) == ([40], [])
+
+
+def test_outputs_that_are_weights_are_compared_as_they_were():
+    module = Function(lambda m, x: (m.b(m.a(x).relu()), m.a.weight), a=nn.Linear(3, 40), b=nn.Linear(40, 2))
+    axes = {"a.weight": ("h", None), "a.bias": ("h",), "b.weight": (None, "h")}
+    with pytest.warns(UserWarning, match="frozen"):
+        assert sizes(symmetry_of(module, rows(), axes=axes)) == ([], [])
+
+
+def test_groups_beside_a_wrong_one_are_verified_with_restored_weights():
+    torch.manual_seed(0)
+    module = Function(
+        lambda m, x: m.b(one_unit(m.a(x).relu())) + m.d(m.c(x).relu()),
+        a=nn.Linear(3, 60),
+        b=nn.Linear(60, 2),
+        c=nn.Linear(3, 50),
+        d=nn.Linear(50, 2),
+    )
+    axes = {"a.weight": ("wrong", None), "a.bias": ("wrong",), "b.weight": (None, "wrong")}
+    axes |= {"c.weight": ("right", None), "c.bias": ("right",), "d.weight": (None, "right")}
+    with pytest.warns(UserWarning, match=r"frozen: wrong\."):
+        assert sizes(symmetry_of(module, rows(), axes=axes)) == ([50], [])
+
+
+def test_elements_move_all_units_and_then_a_few():
+    shapes = {"a": torch.zeros(300, 2), "b": torch.zeros(5, 2), "c": torch.zeros(2, 2)}
+    symmetry = Symmetry.of_axes({name: (name, None) for name in shapes}, shapes)
+    every, few = zip(*(_proof.elements(symmetry, seed) for seed in range(40)), strict=True)
+    still = np.arange(300)
+    assert all((e["a"] != still).all() for e in every)
+    assert all(0 <= (e["a"] != still).sum() <= _proof.FEW for e in few)
+    for elements in (every, few):  # a small group is drawn from uniformly, the identity included
+        assert {tuple(e["c"]) for e in elements} == {(0, 1), (1, 0)}
+        assert len({tuple(e["b"]) for e in elements}) > 20
+        assert all((np.sort(e["a"]) == still).all() for e in elements)
+
+
+def test_three_runs_verify_whatever_the_number_of_groups():
+    class Counted(nn.Module):
+        runs = 0
+
+        def forward(self, x):
+            Counted.runs += 1
+            return x
+
+    counts = []
+    for n_layers in (2, 8):
+        layers = [part for _ in range(n_layers) for part in (nn.Linear(12, 12), nn.ReLU())]
+        module, Counted.runs = nn.Sequential(Counted(), *layers, nn.Linear(12, 2)), 0
+        assert len(symmetry_of(module, torch.randn(4, 12)).groups) == n_layers
+        counts.append(Counted.runs)
+    assert counts[0] == counts[1] <= 4

@@ -13,7 +13,7 @@ from skfusion._coupling import Prices, assigned, assigned_nested
 from skfusion.align.permutation._nearest import Rows, nearest_assignment
 from skfusion.align.permutation._rows import pieces, rows, sampled
 from skfusion.state import State
-from skfusion.symmetry import Block, Group, Permutations, Symmetry, moved
+from skfusion.symmetry import Axes, Block, Group, Permutations, Symmetry, moved
 
 _ROUNDING = 1e-6
 _FEW = 128
@@ -113,7 +113,7 @@ class Match:
             a, b = (rows(x, axes, t.axis, t.block, names).reshape(n, -1) for x in pair)
             return (a, b) if size == 1 else (a * size, b * size)
 
-        def places(t: Term) -> tuple[object, ...]:
+        def places(t: Term) -> tuple[Tensor, Tensor, Axes, int, Block, Sequence[str]]:
             return self.a[t.tensor], self.b[t.tensor], self.symmetry.axes[t.tensor], t.axis, t.block, names
 
         def sample(share: float) -> Rows:
@@ -125,7 +125,8 @@ class Match:
         def every() -> Iterator[Rows]:
             return (as_rows(pair, t) for t in terms for pair in pieces(*places(t), small=True))
 
-        return nearest_assignment(sample, every, sum(self.a[t.tensor].numel() for t in terms) // n)
+        sizes = [(self.a[t.tensor].numel() // self.a[t.tensor].shape[t.axis], t.block.positions.size) for t in terms]
+        return nearest_assignment(sample, every, sum(size * others for others, size in sizes) // n)
 
     # --------------------------------------------------------------------------------------------------- steps
 
@@ -145,8 +146,8 @@ class Match:
             prices = self._prices.setdefault(name, [Prices() for _ in worth])
             best = np.stack([assigned(w, prices=p) for w, p in zip(worth, prices, strict=True)])
         else:
-            for prices in self._prices.get(name, ()):
-                prices.follow(best)
+            for known in self._prices.get(name, ()):
+                known.follow(best)
         delta = {name: best.reshape(self.perms[name].shape)}
         several = len({t.tensor for t in self.terms[name]}) < len(self.terms[name])
         return self._moved(delta, check=several)

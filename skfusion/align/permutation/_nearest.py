@@ -66,7 +66,7 @@ def nearest_assignment(
         return None
     if len(open_):
         solved = _solved(rows(), open_, size)
-        if solved is None or np.isin(solved[0], sure).any():
+        if np.isin(solved[0], sure).any():
             return None
         place[open_], new[open_] = solved
     moved = new.sum() - old.sum() > slack * max(np.abs(new).sum(), np.abs(old).sum())
@@ -101,7 +101,8 @@ def _solved(rows: Iterable[Rows], open_: np.ndarray, size: np.ndarray) -> tuple[
     """Return the partners of some units of the reference among all units of the state, and the inner products."""
     from scipy.optimize import linear_sum_assignment
 
-    total = sum((a[open_] @ b.T).double() for a, b in rows)
-    products: np.ndarray = total.cpu().numpy()
+    products = np.zeros((len(open_), len(size)))
+    for a, b in rows:
+        products += (a[open_] @ b.T).double().cpu().numpy()
     pair = linear_sum_assignment(size - 2 * products)
     return pair[1], products[pair]
