@@ -204,7 +204,10 @@ def table_of_merges(folder, args):
                 verdict = f"{asked}: {met(c.memory <= asked)}" if ours else ""
                 theirs = min((least(runs[q]).wall for q in used if not q.startswith("skfusion")), default=None)
                 ratio = f"{c.wall / theirs:.2f}: {met(c.wall <= theirs)}" if ours and theirs else ""
-                print(f"| {n} {kind} | {p} | {c.memory:.0f} | {verdict} | {c.wall:.2f} | {c.processor:.2f} | {ratio} |", flush=True)
+                print(
+                    f"| {n} {kind} | {p} | {c.memory:.0f} | {verdict} | {c.wall:.2f} | {c.processor:.2f} | {ratio} |",
+                    flush=True,
+                )
     print()
 
 

@@ -6,7 +6,7 @@ from reference.weighted_mean import weighted_sum as reference_sum
 from torch import nn
 
 from skfusion import state as states_of
-from skfusion._numbers import is_finite
+from skfusion._numbers import is_finite, sum_of
 from skfusion.state import (
     RunningSum,
     check_compatible,
@@ -319,3 +319,24 @@ def test_a_running_sum_is_the_mean_of_what_was_added():
         torch.testing.assert_close(tensor, expected[key], rtol=1e-6, atol=0)
     assert torch.equal(first.mean()["w"], members[0]["w"])  # as it was
     assert int(whole.mean()["n"]) == 7
+
+
+@pytest.mark.parametrize(
+    "dtype", [torch.float16, torch.float32, torch.float64, torch.complex64, torch.complex128], ids=str
+)
+@pytest.mark.parametrize("shape", [(), (0, 2), (3, 4)], ids=str)
+def test_a_sum_in_a_buffer_is_the_sum_without(dtype, shape):
+    generator = torch.Generator().manual_seed(0)
+    tensors = [torch.randn(shape, generator=generator, dtype=torch.float64).to(dtype) for _ in range(3)]
+    kept = [t.clone() for t in tensors]
+    buffer = torch.full((2, 12), float("nan"), dtype=torch.float64)
+    for coefficients in ([0.2, 0.3, 0.5], [0.0, 1.0, -2.0], [0.0, 0.0, 0.0]):
+        double = torch.complex128 if dtype.is_complex else torch.float64
+        expected = sum(
+            (t.to(double) * c for t, c in zip(tensors, coefficients, strict=True)), torch.zeros(shape, dtype=double)
+        )
+        found = sum_of(tensors, coefficients, buffer)
+        assert (found.dtype, found.shape) == (double, expected.shape)
+        torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+        assert torch.equal(found, sum_of(tensors, coefficients))
+    assert all(map(torch.equal, tensors, kept))

@@ -184,7 +184,9 @@ def _planned(stream: Stream, out: Path, hashes: bool) -> MergeReport:
         tuple(members),
         base,
         tuple(plan),
-        job.notes,
+        job.notes
+        if hashes
+        else (*job.notes, "The model card has no hashes of the checkpoints, as they were left out."),
         stream.read_bytes,
         len(_header(job, card)) + sum(t.n_bytes for t in plan),
         stream.peak_bytes + sum(c.in_memory for c in job.sources),

@@ -10,6 +10,8 @@ import subprocess
 import sys
 import textwrap
 import time
+from contextlib import nullcontext
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -21,6 +23,7 @@ from torch import nn
 import skfusion
 from skfusion.checkpoints import _archive, _merge_files, _merge_stream, merge_checkpoints, read_checkpoint
 from skfusion.checkpoints._merge_plan import CARD
+from skfusion.checkpoints.format import _replacing
 from skfusion.checkpoints.format._safetensors import DTYPES as WRITABLE
 from skfusion.checkpoints.format._safetensors import data_of
 from skfusion.merge import (
@@ -493,6 +496,155 @@ def test_one_that_is_slow_to_hash_is_waited_for(tmp_path, monkeypatch):
     )
     assert any(what == "Hashing the inputs" for what, _, _ in told)
     assert all(f["sha256"] != "0" * 64 for c in report.card["inputs"] for f in c["files"])
+
+
+class Unhashed:
+    """Takes the place of a hash that nothing may be added to."""
+
+    def update(self, block):
+        raise AssertionError("A file was hashed.")
+
+    def hexdigest(self):
+        return ""
+
+
+@pytest.mark.parametrize("kind", ["pt", "safetensors", "shards"])
+def test_hashes_that_are_left_out_are_null_and_nothing_is_hashed(tmp_path, monkeypatch, kind):
+    paths, _, states, _ = inputs(tmp_path, kind=kind)
+    monkeypatch.setattr(_archive.hashlib, "sha256", Unhashed)
+    out = tmp_path / "out.safetensors"
+    planned = merge_checkpoints(paths, out, Uniform(), hashes=False, dry_run=True)
+    report = merge_checkpoints(paths, out, Uniform(), hashes=False)
+    with safetensors.safe_open(out, framework="pt") as file:
+        card = json.loads(file.metadata()[CARD])
+    assert card == report.card == planned.card
+    assert {f["sha256"] for c in card["inputs"] for f in c["files"]} == {None}
+    assert "The model card has no hashes of the checkpoints, as they were left out." in report.notes
+    assert_equal(read_checkpoint(out), Uniform()([read_checkpoint(path) for path in paths]))
+    assert out.stat().st_size == planned.n_bytes
+    assert len(states) == len(card["inputs"])
+
+
+def test_files_are_read_once_more_for_hashes_only(tmp_path, monkeypatch):
+    read = []
+    blocks = _archive.checked_blocks
+    monkeypatch.setattr(_archive, "checked_blocks", lambda path: read.append(path) or blocks(path))
+    paths, _, _, _ = inputs(tmp_path, kind="safetensors")
+    merge_checkpoints(paths, tmp_path / "a.safetensors", Uniform(), hashes=False)
+    assert read == []
+    merge_checkpoints(paths, tmp_path / "b.safetensors", Uniform())
+    assert sorted(read) == paths
+
+
+def test_check_sums_are_compared_without_hashes_too(tmp_path):
+    paths, _, _, _ = inputs(tmp_path)
+    content = bytearray(paths[1].read_bytes())
+    place = content.index(read_checkpoint(paths[1])["z.weight"].numpy().tobytes())
+    content[place] ^= 1
+    paths[1].write_bytes(content)
+    assert "check sum" in refused(paths, tmp_path / "out.safetensors", hashes=False)
+
+
+def test_a_file_that_changes_is_noticed_without_hashes_too(tmp_path):
+    paths, _, _, _ = inputs(tmp_path, kind="safetensors")
+
+    def touch(*words):
+        os.utime(paths[0], ns=(1, 1))
+
+    assert "was changed while it was read" in refused(paths, tmp_path / "out.safetensors", hashes=False, progress=touch)
+
+
+# Threads and the disk.
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("fails", [False, True])
+def test_torch_has_one_thread_meanwhile_and_as_many_as_before_afterwards(tmp_path, threads, fails):
+    during = []
+
+    def progress(*words):
+        during.append(torch.get_num_threads())
+        if fails:
+            raise RuntimeError("stop")
+
+    paths, start, _, _ = inputs(tmp_path)
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        for merge in (Uniform(), TIES()):
+            with pytest.raises(RuntimeError) if fails else nullcontext():
+                merge_checkpoints(paths, tmp_path / f"{merge}.safetensors", merge, base=start, progress=progress)
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    assert {*during} == {1}
+
+
+def test_what_is_written_is_handed_to_the_disk_in_pieces_and_once(tmp_path, monkeypatch):
+    handed = []
+    monkeypatch.setattr(_replacing, "_AT_ONCE", 100)
+    monkeypatch.setattr(os, "posix_fadvise", lambda file, start, n, advice: handed.append((start, n)), raising=False)
+    monkeypatch.setattr(os, "POSIX_FADV_DONTNEED", 4, raising=False)
+    paths, _, states, _ = inputs(tmp_path)
+    report = merge_checkpoints(paths, tmp_path / "out.safetensors", Uniform())
+    assert len(handed) > 1
+    assert handed[0][0] == 0
+    assert all(start + n == after for (start, n), (after, _) in pairwise(handed))
+    assert all(n >= 100 for _, n in handed)
+    assert sum(n for _, n in handed) <= report.n_bytes
+    assert_equal(read_checkpoint(report.out), Uniform()(states))
+
+
+def test_systems_that_cannot_be_advised_write_at_the_end(tmp_path, monkeypatch):
+    monkeypatch.delattr(os, "posix_fadvise", raising=False)
+    monkeypatch.setattr(_replacing, "_AT_ONCE", 1)
+    paths, _, states, _ = inputs(tmp_path)
+    report = merge_checkpoints(paths, tmp_path / "out.safetensors", Uniform())
+    assert_equal(read_checkpoint(report.out), Uniform()(states))
+
+
+# Sums.
+
+
+@pytest.mark.parametrize("weights", [[1, 0, 2], [0, 1, 1], [1, 1, 0]], ids=str)
+@pytest.mark.parametrize("bad", [0, 1, 2])
+def test_nan_is_found_in_members_that_are_not_added_too(tmp_path, weights, bad, small_parts):
+    states = [{"w": torch.ones(8)} for _ in range(3)]
+    states[bad]["w"][6] = float("nan")
+    paths = [save(s, tmp_path / f"{k}.safetensors") for k, s in enumerate(states)]
+    message = refused(paths, tmp_path / "out.safetensors", Uniform(weights))
+    assert f"Tensor 'w' of {paths[bad]} holds NaN or infinity" in message
+
+
+def test_infinities_of_both_signs_do_not_cancel(tmp_path):
+    inf = float("inf")
+    paths = [save({"w": torch.tensor([1.0, x])}, tmp_path / f"{k}.pt") for k, x in enumerate([1.0, inf, -inf])]
+    assert f"Tensor 'w' of {paths[1]} holds NaN or infinity" in refused(paths, tmp_path / "out.safetensors")
+
+
+def test_signs_of_zero_are_those_of_the_merger_in_memory(tmp_path, small_parts):
+    zeros = torch.tensor([0.0, -0.0, 1e-40, -1e-40, -1.0, 1.0, -0.0])
+    states = [{"w": zeros}, {"w": -zeros}, {"w": zeros.roll(1)}]
+    paths = [save(s, tmp_path / f"{k}.safetensors") for k, s in enumerate(states)]
+    for weights in (None, [1, 0, 0], [1, 1, 0], [1, 2, 3]):
+        report = merge_checkpoints(paths, tmp_path / "out.safetensors", Uniform(weights), overwrite=True)
+        expected = Uniform(weights)(states)["w"]
+        assert bytes(data_of(read_checkpoint(report.out)["w"])) == bytes(data_of(expected))
+
+
+def test_parts_of_sums_are_as_large_for_many_members_and_as_many(tmp_path, monkeypatch):
+    added = []
+    add = _merge_stream.sum_of
+    monkeypatch.setattr(_merge_stream, "sum_of", lambda pieces, *rest: added.append(pieces) or add(pieces, *rest))
+    monkeypatch.setattr(_merge_stream, "_SMALLEST_PART", 4)
+    monkeypatch.setattr(_merge_stream, "_LARGEST_PART", 8)
+    monkeypatch.setattr(_merge_stream, "_AT_HAND", 16)
+    for n in (2, 9):
+        paths = [save({"w": torch.full((32,), float(k))}, tmp_path / f"{n}-{k}.safetensors") for k in range(n)]
+        added.clear()
+        merge_checkpoints(paths, tmp_path / f"{n}.safetensors", Uniform())
+        assert [len(pieces) for pieces in added] == [n] * 4
+        assert {piece.numel() for pieces in added for piece in pieces} == {8}
 
 
 # Memory.

@@ -93,6 +93,15 @@ def test_every_option_of_a_method_is_one_of_the_command():
     assert {name for _, options in METHODS.values() for name in options} == set(VALUES) <= known
 
 
+def test_hashes_can_be_left_out(files, tmp_path):
+    out = tmp_path / "out.safetensors"
+    text = run(*files[:2], "-o", out, "--no-hash")
+    assert "Note: The model card has no hashes of the checkpoints, as they were left out." in text
+    with safetensors.safe_open(out, framework="pt") as file:
+        card = json.loads(file.metadata()["skfusion_card"])
+    assert [f["sha256"] for c in card["inputs"] for f in c["files"]] == [None, None]
+
+
 def test_a_dry_run_shows_the_plan_and_writes_nothing(files, tmp_path):
     out = tmp_path / "out.safetensors"
     text = run(*files[:3], "-o", out, "--head", "head", "--dry-run")
