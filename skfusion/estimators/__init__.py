@@ -2,8 +2,9 @@
 
 The drivers of soups, ensembles and curves are in this room, `recipes` has the named fusions, `students` the networks
 that learn from more than labels, `federated` those of clients whose rows stay with them, `reuse` what reuses models of
-others, and `support` what several of these use. It may import `collect`, `combine`, `forests`, `reuse`
-and all rooms below these. A new estimator is listed here alone, as `skfusion` offers what this room offers.
+others, `serving` fitted estimators as modules and ONNX files, and `support` what several of these use. It may import
+`collect`, `combine`, `forests`, `reuse` and all rooms below these. A new estimator is listed here alone, as `skfusion`
+offers what this room offers.
 """
 
 from skfusion.estimators._base import BaseFusion, begin_fit

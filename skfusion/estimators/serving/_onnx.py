@@ -49,7 +49,14 @@ def _exported(module: nn.Module, args: tuple[Any, ...], **options: Any) -> Any:
     shapes = tuple(tree_map(lambda leaf: {0: rows} if _has_rows(leaf) else None, arg) for arg in args)
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # of torch about itself
-        return torch.onnx.export(module, args, dynamic_shapes=shapes, dynamo=True, verbose=False, **options)
+        try:
+            program = torch.export.export(module, args, dynamic_shapes=shapes, strict=False)
+        except Exception as error:
+            try:  # the slower way, which reads the code of modules and so follows Python's len(X)
+                program = torch.export.export(module, args, dynamic_shapes=shapes, strict=True)
+            except Exception:
+                raise error from None
+        return torch.onnx.export(program, dynamo=True, verbose=False, **options)
 
 
 def _has_rows(leaf: Any) -> bool:
@@ -66,7 +73,10 @@ def _compare(content: bytes, inputs: Any, expected: np.ndarray) -> None:
 
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
     named = inputs if isinstance(inputs, dict) else {"X": inputs}
-    (found,) = session.run(None, {name: x.numpy() for name, x in named.items()})
+    try:
+        (found,) = session.run(None, {name: x.numpy() for name, x in named.items()})
+    except Exception as error:  # whatever the runtime raises
+        raise RuntimeError(f"ONNX Runtime does not take {len(expected)} rows: {error}. Nothing was written.") from error
     if found.shape != expected.shape or not np.allclose(found, expected, _TOLERANCE, _TOLERANCE, equal_nan=True):
         off = (
             f"by {np.abs(found - expected).max():.1e}" if found.shape == expected.shape else f"in shape, {found.shape}"
@@ -78,16 +88,16 @@ def _compare(content: bytes, inputs: Any, expected: np.ndarray) -> None:
 
 
 class _Call(nn.Module):
-    """A call of a module with arguments by name, which are given in order."""
+    """A call of a module, whose arguments are given in a tuple: first those in order, then those by name."""
 
     def __init__(self, module: nn.Module, names: list[str]):
         super().__init__()
         self.module, self.names = module, names
 
-    def forward(self, *args: Any) -> Any:
+    def forward(self, given: tuple[Any, ...]) -> Any:
         """Return what the module returns."""
-        n = len(args) - len(self.names)
-        return self.module(*args[:n], **dict(zip(self.names, args[n:], strict=True)))
+        n = len(given) - len(self.names)
+        return self.module(*given[:n], **dict(zip(self.names, given[n:], strict=True)))
 
 
 def _smallest_failing(module: nn.Module, example: Any) -> tuple[str, nn.Module]:
@@ -107,7 +117,7 @@ def _smallest_failing(module: nn.Module, example: Any) -> tuple[str, nn.Module]:
         for inner, child in _called_parts(name, part, calls):
             args, kwargs = calls[inner]
             try:
-                _exported(_Call(child, [*kwargs]).eval(), (*args, *kwargs.values()))
+                _exported(_Call(child, [*kwargs]).eval(), ((*args, *kwargs.values()),))
             except Exception:
                 name, part = inner, child
                 break

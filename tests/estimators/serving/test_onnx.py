@@ -7,17 +7,18 @@ from sklearn.datasets import make_classification
 from skorch import NeuralNetClassifier
 from torch import nn
 
-from skfusion import EnsembleClassifier, EnsembleRegressor, SoupClassifier, SoupRegressor
+from skfusion import EnsembleClassifier, SoupClassifier, SoupRegressor
 from skfusion.collect import Seeds
 from skfusion.combine import Calibrated, GeometricAverage, Median, Stack
 from skfusion.estimators.serving import _onnx
-from skfusion.nets import mlp_classifier, mlp_regressor, tabm_classifier, tabular_classifier, tabular_regressor
+from skfusion.nets import mlp_classifier, mlp_regressor, tabm_classifier, tabular_classifier
 
 pytest.importorskip("onnxscript")
 onnxruntime = pytest.importorskip("onnxruntime")
 
 X, CODES = make_classification(200, 8, n_informative=5, n_classes=3, random_state=0)
 X = X.astype(np.float32)
+X[:, 7] = CODES  # codes of categories
 NAMES = np.array(["c", "a", "b"])[CODES]
 SHORT = {"max_epochs": 2}
 
@@ -53,31 +54,22 @@ class Pictures(nn.Module):
 
 
 @pytest.mark.parametrize(
-    "net",
+    ("net", "combine"),
     [
-        mlp_classifier(module__norm="batch", **SHORT),
-        tabular_classifier(module__categorical=[0], **SHORT),
-        tabm_classifier(k=4, **SHORT),
-        NeuralNetClassifier(Pictures, criterion=nn.CrossEntropyLoss, train_split=None, verbose=0, **SHORT),
+        (tabular_classifier(module__categorical=[7], **SHORT), Calibrated(GeometricAverage())),
+        (tabm_classifier(k=4, **SHORT), Stack()),
+        (NeuralNetClassifier(Pictures, criterion=nn.CrossEntropyLoss, train_split=None, verbose=0, **SHORT), Median()),
     ],
-    ids=["BatchNorm", "tabular", "TabM", "convolutional"],
+    ids=["tabular", "TabM", "convolutional"],
 )
-def test_files_of_ensembles_of_classifiers(net, tmp_path):
-    check(EnsembleClassifier(net, collect=Seeds(2), random_state=0).fit(X, NAMES), tmp_path / "model.onnx")
-
-
-@pytest.mark.parametrize("combine", [Calibrated(), GeometricAverage(), Median(), Stack()], ids=repr)
-def test_files_of_combiners(combine, tmp_path):
-    ensemble = EnsembleClassifier(mlp_classifier(**SHORT), collect=Seeds(2), combine=combine, cv=2, random_state=0)
+def test_files_of_ensembles_of_classifiers(net, combine, tmp_path):
+    ensemble = EnsembleClassifier(net, collect=Seeds(2), combine=combine, cv=2, random_state=0)
     check(ensemble.fit(X, NAMES), tmp_path / "model.onnx")
 
 
-def test_files_of_soups_and_regressors(tmp_path):
-    check(SoupClassifier(mlp_classifier(**SHORT), random_state=0).fit(X, NAMES), tmp_path / "model.onnx")
-    far = 1e6 + X[:, 0]
+def test_files_of_regressors(tmp_path):
+    far = np.stack([1e6 + X[:, 0], X[:, 1]], 1)
     check(SoupRegressor(mlp_regressor(**SHORT), random_state=0).fit(X, far), tmp_path / "model.onnx")
-    ensemble = EnsembleRegressor(tabular_regressor(**SHORT), collect=Seeds(2), random_state=0)
-    check(ensemble.fit(X, X[:, :2]), tmp_path / "model.onnx")
 
 
 class Words(nn.Module):
@@ -131,21 +123,35 @@ def test_the_layer_is_named_and_nothing_is_written(layer, n_hidden, why, tmp_pat
     )
     soup = SoupClassifier(net, random_state=0).fit(X, NAMES)
     path = tmp_path / "model.onnx"
-    for before in (None, b"before"):
-        if before is not None:
-            path.write_bytes(before)
-        with pytest.raises(ValueError, match=rf"layers\.1', {type(layer).__name__}: .*{why}.* Nothing was written"):
-            soup.to_onnx(path, X)
-        assert [file.read_bytes() for file in tmp_path.iterdir()] == ([] if before is None else [before])
+    path.write_bytes(b"before")
+    with pytest.raises(ValueError, match=rf"layers\.1', {type(layer).__name__}: .*{why}.* Nothing was written"):
+        soup.to_onnx(path, X)
+    assert [file.read_bytes() for file in tmp_path.iterdir()] == [b"before"]
 
 
-def test_a_file_that_predicts_something_else_is_not_written(tmp_path, monkeypatch):
+def test_predictions_are_compared_before_a_file_is_written(tmp_path, monkeypatch):
     soup = SoupClassifier(mlp_classifier(**SHORT), random_state=0).fit(X, NAMES)
-    plain = soup.predict_proba
-    monkeypatch.setattr(soup, "predict_proba", lambda X: plain(X) + 1e-3, raising=False)
-    with pytest.raises(RuntimeError, match="differ by 1.0e-03"):
-        soup.to_onnx(tmp_path / "model.onnx", X)
+    plain, made, exported = soup.predict_proba, [], _onnx._exported
+
+    def once(*args, **options):
+        made.append(made[0] if made else exported(*args, **options))
+        return made[0]
+
+    monkeypatch.setattr(_onnx, "_exported", once)
+    with monkeypatch.context() as patch:
+        patch.setattr(soup, "predict_proba", lambda X: plain(X) + 1e-3, raising=False)
+        with pytest.raises(RuntimeError, match=r"differ by 1.0e-03.* Nothing was written"):
+            soup.to_onnx(tmp_path / "model.onnx", X)
+    with monkeypatch.context() as patch:
+        patch.setattr(onnxruntime.InferenceSession, "run", lambda *_: 1 / 0)
+        with pytest.raises(RuntimeError, match=r"does not take 200 rows.* Nothing was written"):
+            soup.to_onnx(tmp_path / "model.onnx", X)
     assert not [*tmp_path.iterdir()]
+    with monkeypatch.context() as patch:  # where there is no runtime, a file is written all the same
+        patch.setattr(_onnx, "find_spec", lambda name: None if name == "onnxruntime" else name)
+        soup.to_onnx(str(tmp_path / "model.onnx"), X[:1])
+    np.testing.assert_allclose(run(tmp_path / "model.onnx", X)[1], soup.predict_proba(X), atol=1e-6)
+    assert len(made) == 3
 
 
 def test_a_missing_package_is_named(tmp_path, monkeypatch):
@@ -153,10 +159,3 @@ def test_a_missing_package_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(_onnx, "find_spec", lambda name: None if name == "onnxscript" else name)
     with pytest.raises(ImportError, match=r"needs onnxscript: pip install skfusion\[onnx\]"):
         soup.to_onnx(tmp_path / "model.onnx", X)
-
-
-def test_without_a_runtime_files_are_written_all_the_same(tmp_path, monkeypatch):
-    soup = SoupClassifier(mlp_classifier(**SHORT), random_state=0).fit(X, NAMES)
-    monkeypatch.setattr(_onnx, "find_spec", lambda name: None if name == "onnxruntime" else name)
-    soup.to_onnx(str(tmp_path / "model.onnx"), X[:1])
-    np.testing.assert_allclose(run(tmp_path / "model.onnx", X)[1], soup.predict_proba(X), atol=1e-6)

@@ -159,7 +159,7 @@ def test_recorded_convolutions_compute_other_inputs(pool):
 
 
 def test_recorded_states_do_not_follow_a_module_that_is_trained_on():
-    modules, states, runner = pool_of(Picture)
+    _, states, runner = pool_of(Picture)
     predictor = BatchedPredictor(runner, states)
     expected = [predictor.predict(X[:2]) for _ in range(3)][-1]
     with torch.no_grad():
