@@ -51,10 +51,9 @@ def layer_of_many(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor | Un
     of a few units are :class:`UnitsFirst` in training.
     """
     if not (torch.is_grad_enabled() and weight.requires_grad):
-        return _products(x, weight, bias)
-    units_first = _fills_no_vector(weight.shape[1])
-    out: Tensor = _Linear.apply(x, weight, bias, units_first)  # type: ignore[no-untyped-call]
-    return UnitsFirst(out) if units_first else out
+        return torch.bmm(x, weight.mT) if bias is None else torch.baddbmm(bias.unsqueeze(1), x, weight.mT)
+    out: Tensor = _Linear.apply(x, weight, bias)  # type: ignore[no-untyped-call]
+    return UnitsFirst(out) if units_come_first(weight) else out
 
 
 class UnitsFirst(Members):
@@ -89,12 +88,16 @@ def units_of(x: Members) -> Tensor:
     return x._units if isinstance(x, UnitsFirst) and x._value is None else x.value.mT
 
 
-def _products(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+def units_come_first(weight: Tensor) -> bool:
+    """Return whether the outputs of a layer in training are :class:`UnitsFirst`."""
+    return _fills_no_vector(weight.shape[1])
+
+
+def products(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """Return the outputs of a layer in training, in the order of axes that :func:`units_come_first` tells."""
+    if units_come_first(weight):
+        return torch.bmm(weight, x.mT) if bias is None else torch.baddbmm(bias.unsqueeze(2), weight, x.mT)
     return torch.bmm(x, weight.mT) if bias is None else torch.baddbmm(bias.unsqueeze(1), x, weight.mT)
-
-
-def _products_by_unit(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    return torch.bmm(weight, x.mT) if bias is None else torch.baddbmm(bias.unsqueeze(2), weight, x.mT)
 
 
 def _fills_no_vector(n_columns: int) -> bool:
@@ -102,28 +105,28 @@ def _fills_no_vector(n_columns: int) -> bool:
 
 
 class _Linear(torch.autograd.Function):
-    """A linear layer of each member, whose outputs have the shape (n_members, n_units, n_samples) if ``units_first``."""
+    """A linear layer of each member."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, units_first: bool) -> Tensor:
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         ctx.save_for_backward(x, weight)
-        ctx.keys, ctx.units_first = (id(weight), id(bias)), units_first
-        return (_products_by_unit if units_first else _products)(x, weight, bias)
+        ctx.keys = id(weight), id(bias)
+        return products(x, weight, bias)
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None, None]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         x, weight = ctx.saved_tensors
-        grad = grads[0].mT if ctx.units_first else grads[0]
-        of_x, of_weight, of_bias, _ = ctx.needs_input_grad
+        grad = grads[0].mT if units_come_first(weight) else grads[0]
+        of_x, of_weight, of_bias = ctx.needs_input_grad
         return (
             torch.bmm(grad, weight) if of_x else None,
-            _of_weight(grad, x, ctx.keys[0]) if of_weight else None,
-            _of_bias(grad, ctx.keys[1]) if of_bias else None,
-            None,
+            gradient_of_weight(grad, x, ctx.keys[0]) if of_weight else None,
+            gradient_of_bias(grad, ctx.keys[1]) if of_bias else None,
         )
 
 
-def _of_weight(grad: Tensor, x: Tensor, key: int) -> Tensor:
+def gradient_of_weight(grad: Tensor, x: Tensor, key: int) -> Tensor:
+    """Return the gradient of the weight that has the ``id`` ``key``; ``grad`` is that of the outputs for ``x``."""
     if torch.is_grad_enabled():  # as it is where gradients of gradients are asked for
         return torch.bmm(grad.mT, x)
     out = place_of_gradient(key, grad, len(x), grad.shape[2], x.shape[2])
@@ -132,7 +135,8 @@ def _of_weight(grad: Tensor, x: Tensor, key: int) -> Tensor:
     return torch.bmm(grad.mT, x, out=out)
 
 
-def _of_bias(grad: Tensor, key: int) -> Tensor:
+def gradient_of_bias(grad: Tensor, key: int) -> Tensor:
+    """Return the gradient of the bias that has the ``id`` ``key``; ``grad`` is that of the outputs."""
     if torch.is_grad_enabled():
         return grad.sum(1)
     return torch.sum(grad, 1, out=place_of_gradient(key, grad, len(grad), grad.shape[2]))

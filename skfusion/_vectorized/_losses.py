@@ -41,15 +41,45 @@ def _of_codes(func: Any, input: Any, target: Any, weight: Any = None, *_: Any, *
     if not codes or _ or asked or isinstance(weight, Members):
         return NotImplemented
     y = target.value
+    ignored = options.get("ignore_index", -100)
+    counted = y.ne(ignored) if reduction == "mean" else None
+    share = counted if weight is None or counted is None else weight[y * counted] * counted
+    if func is F.cross_entropy and share is not None and not options.get("label_smoothing") and input.shape[1] < _FEW:
+        return _MeanOfCodes.apply(units_of(input), y, weight, share, ignored)  # type: ignore[no-untyped-call]
     if input.shape[1] < _FEW:
         rows = func(units_of(input), y, weight, reduction="none", **options)
     else:
         rows = func(input.value.flatten(0, 1), y.flatten(), weight, reduction="none", **options).view(y.shape)
-    if reduction != "mean":
-        return rows.sum(1) if reduction == "sum" else rows
-    counted = y.ne(options.get("ignore_index", -100))
-    share = counted if weight is None else weight[y * counted] * counted
-    return rows.sum(1) / share.sum(1)
+    if share is not None:
+        return rows.sum(1) / share.sum(1)
+    return rows.sum(1) if reduction == "sum" else rows
+
+
+class _MeanOfCodes(torch.autograd.Function):
+    """The mean cross-entropy of each member, of scores of the shape (n_members, n_classes, n_rows).
+
+    ``share`` is what rows count by their classes, zero where they are ignored. The gradient of a row is its
+    probabilities, less one for the true class, times its share of the mean.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, scores: Tensor, y: Tensor, weight: Tensor | None, share: Tensor, ignored: int
+    ) -> Tensor:
+        logs, total = scores.log_softmax(1), share.sum(1)
+        ctx.save_for_backward(scores, logs, y, weight, share, total)
+        ctx.ignored = ignored
+        return F.nll_loss(logs, y, weight, ignore_index=ignored, reduction="none").sum(1) / total
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        (grad,), (scores, logs, y, weight, share, total) = grads, ctx.saved_tensors
+        if torch.is_grad_enabled():  # as it is where gradients of gradients are asked for
+            loss = F.cross_entropy(scores, y, weight, ignore_index=ctx.ignored, reduction="none").sum(1) / total
+            return *torch.autograd.grad(loss, scores, grad, create_graph=True), None, None, None, None
+        scale = (share * (grad / total).unsqueeze(1)).unsqueeze(1)
+        out = logs.exp().mul_(scale).scatter_add_(1, (y * (share != 0)).unsqueeze(1), -scale)
+        return out, None, None, None, None
 
 
 @kernel_of(F.softmax, F.log_softmax, torch.softmax, torch.log_softmax, Tensor.softmax, Tensor.log_softmax)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from itertools import pairwise
 from typing import Any
 
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from skfusion._vectorized._attributes import attribute_holding_tensor, attributes, difference
+from skfusion._vectorized._chains import chained
 from skfusion._vectorized._kernels import drawing
 from skfusion._vectorized._layers import gradients_written_to
 from skfusion._vectorized._members import Members, NotVectorizableError, lent
@@ -114,7 +115,7 @@ class VectorizedModules:
         Each member draws its dropout masks from its own one of the ``generators``.
         """
         module = self.modules[0].train(training)
-        with lent(module, self._tensors), drawing(generators):
+        with lent(module, self._tensors), drawing(generators), chained(module) if training else nullcontext():
             yield module
             self._take_back(module)
 
@@ -139,7 +140,7 @@ class VectorizedModules:
         places = self._room[1]
         with gradients_written_to(dict(zip(self.leaves.values(), places, strict=True))):
             for place, (_, part) in zip(places, self.gradients(loss), strict=True):
-                if part.data_ptr() != place.data_ptr() or part.stride() != place.stride():
+                if part is not place and (part.data_ptr() != place.data_ptr() or part.stride() != place.stride()):
                     place.copy_(part)
         return out
 

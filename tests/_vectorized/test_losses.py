@@ -96,6 +96,39 @@ def test_the_mean_over_no_row_is_nan():
     assert F.cross_entropy(Members(torch.randn(K, B, C)), nothing).value.isnan().all()
 
 
+@pytest.mark.parametrize("options", [{}, {"weight": WEIGHT.double()}, {"ignore_index": 1}])
+def test_cross_entropy_has_gradients_of_gradients(options):
+    output, codes = number(K, B, C), INTEGERS.clamp(min=0)
+    found = F.cross_entropy(Members(output), Members(codes), **options).value
+    expected = each_member(lambda a, b: F.cross_entropy(a, b, **options), Members(output), Members(codes))
+    direction = torch.randn(K, B, C, dtype=torch.float64)
+    seconds = []
+    for loss in (found, expected):
+        (first,) = torch.autograd.grad(loss.exp().sum(), output, create_graph=True)
+        seconds.append(torch.autograd.grad((first * direction).sum(), output)[0])
+    torch.testing.assert_close(*seconds, rtol=1e-11, atol=1e-11)
+
+
+def test_an_ignored_row_may_have_impossible_classes():
+    with torch.no_grad():
+        output = number(K, B, C)
+        output[:, 2, 0] = -math.inf
+    codes = torch.ones(K, B, dtype=torch.int64)
+    codes[:, 2] = -100
+    found = F.cross_entropy(Members(output.requires_grad_()), Members(codes))
+    assert_equal_with_gradients(found.value, each_member(F.cross_entropy, Members(output), Members(codes)), [output])
+
+
+def test_a_class_that_is_not_there_is_refused():
+    with pytest.raises((IndexError, RuntimeError), match="out of bounds"):
+        F.cross_entropy(Members(number(K, B, C)), Members(torch.full((K, B), C)))
+
+
+def test_cross_entropy_is_one_step_of_autograd():
+    loss = F.cross_entropy(Members(number(K, 40, C)), Members(torch.randint(C, (K, 40)))).value
+    assert type(loss.grad_fn).__name__ == "_MeanOfCodesBackward"
+
+
 FLAT = [
     lambda: (Members(number(K, 2, 3, 4)),),
     lambda: (Members(number(K, 2, 3, 4)), 1),
