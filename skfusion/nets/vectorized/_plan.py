@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import torch
 from skorch.dataset import ValidSplit
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.data import Subset
 
 from skfusion._rows import Rows
@@ -22,12 +22,12 @@ from skfusion.nets.vectorized._member import SharedRows, TrainingMember
 
 VectorizeChoice = Literal["auto"] | bool
 
-MANY_PARAMETERS = 250_000
+MANY_PARAMETERS = 500_000
 LARGE_ACTIVATIONS = 2 * 2**20
 """Numbers trained, and bytes kept for a backward pass, of a network that gains nothing from vectorizing on a CPU."""
 ENOUGH = 4
-"""Members from which vectorized training repays being set up and checked: on 200 rows and in 5 epochs two members take
-1.45x, and three 1.2x, the time of the loop."""
+"""Members from which vectorized training repays being set up and checked, also where a network is near these limits;
+of small perceptrons two do (1.1x on 200 rows and in 5 epochs), and three gain 1.5x."""
 _UNKNOWN = 2 * 2**30
 _LIMITS = (
     ("/sys/fs/cgroup", "memory.max", "memory.current"),
@@ -61,7 +61,6 @@ class Cost:
     n_parameters: int
     bytes: int
     activation_bytes: int
-    convolves: bool
     on_gpu: bool
 
 
@@ -98,7 +97,8 @@ def plan(
     room = free_bytes(net.device or "cpu") if max_bytes is None else int(max_bytes)
     sizes = chunk_sizes(cost, len(runs), room, n_jobs, fewest)
     if not sizes:
-        return Plan(alone, False, f"two members need {2 * cost.bytes:,} bytes, and max_bytes is {room:,}")
+        limit = "max_bytes is" if max_bytes is not None else "half of the memory that is free is"
+        return Plan(alone, False, f"two members need {2 * cost.bytes:,} bytes, and {limit} {room:,}")
     at_a_time = room // (cost.bytes * max(sizes))
     return Plan(sizes, True, None, at_a_time if at_a_time < n_jobs else None)
 
@@ -116,14 +116,15 @@ def _alike(net: Any, runs: Sequence[Run]) -> bool:
 def pays(cost: Cost) -> bool:
     """Return whether training ``ENOUGH`` members as one is faster than one member after another.
 
-    On a GPU it is. On a CPU it saves the overhead of each step and nothing of its arithmetic. Measured on one thread,
-    at K = 8, beside skorch's loop on tensors: perceptrons gain 2.4x at 19 thousand parameters, 1.6x at 71 thousand,
-    nothing at 274 thousand; a transformer layer gains 1.5x where a batch keeps 1 MB, 1.15x at 2 MB, and loses at 8 MB.
-    Convolutions lose: those of many members are one grouped convolution, slow in torch's CPU kernels.
+    On a GPU it is. On a CPU it saves the overhead of each step and nothing of its arithmetic, so that what counts is
+    how much arithmetic there is: near half a million parameters, or where a batch keeps 2 MB, both ways take the same
+    time within a tenth, for perceptrons, convolutions and attention alike. So it is with vectors of 128, 256 and 512
+    bits on an EPYC, and on a Xeon as far as was measured there (274 thousand parameters, convolutions that keep 1.6
+    MB, attention that keeps 8 MB). As this rule is within a tenth of the better way, the machine is not timed: a choice
+    that depends on its load would flip from one run to the next, and the last bits of members with it. Nor does the
+    choice depend on the number of cores or processes.
     """
-    return cost.on_gpu or not (
-        cost.convolves or cost.n_parameters >= MANY_PARAMETERS or cost.activation_bytes >= LARGE_ACTIVATIONS
-    )
+    return cost.on_gpu or (cost.n_parameters < MANY_PARAMETERS and cost.activation_bytes < LARGE_ACTIVATIONS)
 
 
 def chunk_sizes(cost: Cost, n_members: int, max_bytes: int, n_jobs: int = 1, fewest: int = 2) -> list[int]:
@@ -175,8 +176,7 @@ def _cost(member: TrainingMember) -> Cost:
     n_bytes += sum(t.numel() * t.element_size() for t in tensors if not t.requires_grad)
     drawn = len(member.X.indices) if isinstance(member.X, Subset) else 0
     n_bytes += sum(saved.values()) + 8 * (member.loader.n + drawn)  # an epoch's order, and which rows were drawn
-    convolves = any(isinstance(m, nn.modules.conv._ConvNd) for m in module.modules())
-    return Cost(sum(p.numel() for p in trained), n_bytes, sum(saved.values()), convolves, member.device.type == "cuda")
+    return Cost(sum(p.numel() for p in trained), n_bytes, sum(saved.values()), member.device.type == "cuda")
 
 
 def free_bytes(device: torch.device | str = "cpu") -> int:

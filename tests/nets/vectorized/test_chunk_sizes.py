@@ -15,8 +15,8 @@ from skfusion.nets.vectorized._plan import (
 )
 
 
-def cost(n_parameters=1000, bytes=10, activation_bytes=5, convolves=False, on_gpu=False):
-    return Cost(n_parameters, bytes, activation_bytes, convolves, on_gpu)
+def cost(n_parameters=1000, bytes=10, activation_bytes=5, on_gpu=False):
+    return Cost(n_parameters, bytes, activation_bytes, on_gpu)
 
 
 @pytest.mark.parametrize("n_jobs", [1, 2, 3, 8])
@@ -62,13 +62,12 @@ def test_a_member_may_cost_nothing():
 
 
 @pytest.mark.parametrize("on_gpu", [False, True])
-@pytest.mark.parametrize("convolves", [False, True])
 @pytest.mark.parametrize("large", [False, True])
 @pytest.mark.parametrize("wide", [False, True])
-def test_vectorizing_pays_on_a_gpu_and_for_small_nets_without_convolutions(on_gpu, convolves, large, wide):
+def test_vectorizing_pays_on_a_gpu_and_for_small_nets(on_gpu, large, wide):
     numbers, kept = MANY_PARAMETERS - (not large), LARGE_ACTIVATIONS - (not wide)
-    asked = cost(numbers, activation_bytes=kept, convolves=convolves, on_gpu=on_gpu)
-    assert pays(asked) == (on_gpu or not (convolves or large or wide))
+    asked = cost(numbers, activation_bytes=kept, on_gpu=on_gpu)
+    assert pays(asked) == (on_gpu or not (large or wide))
 
 
 def test_some_memory_is_free():

@@ -32,22 +32,23 @@ def test_nothing_is_told_of_a_single_member():
     assert same_pools(collect(Seeds(1, vectorize=True), net), collect(Seeds(1, vectorize=False), net))
 
 
-def test_convolutions_on_a_cpu_are_vectorized_only_where_asked(monkeypatch):
+def test_small_convolutions_are_vectorized_by_default_and_large_ones_where_asked(monkeypatch):
     class Image(nn.Module):
-        def __init__(self):
+        def __init__(self, channels=2):
             super().__init__()
-            self.body = nn.Sequential(nn.Conv1d(1, 2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(8, 3))
+            self.body = nn.Sequential(nn.Conv1d(1, channels, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4 * channels, 3))
 
         def forward(self, X):
             return self.body(X[:, None])
 
     calls = count_vectorized(monkeypatch)
-    net = classifier(module=Image)
-    auto, alone = (collect(Seeds(2, vectorize=vectorize), net) for vectorize in ("auto", False))
-    assert not calls
-    assert same_pools(auto, alone)
-    collect(Seeds(2, vectorize=True), net)
-    assert calls == [2]
+    collect(Seeds(4), classifier(module=Image))
+    assert calls == [4]
+    large = classifier(module=Image, module__channels=10_000, max_epochs=1)  # whose batch of 16 rows keeps 2.5 MB
+    collect(Seeds(4), large)
+    assert calls == [4]
+    collect(Seeds(4, vectorize=True), large)
+    assert calls == [4, 4]
 
 
 def test_small_perceptrons_are_vectorized_by_default(monkeypatch):
