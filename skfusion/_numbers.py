@@ -91,7 +91,11 @@ def sum_of(tensors: Sequence[Tensor], coefficients: Sequence[float], buffer: Ten
 
 def is_finite(tensor: Tensor) -> bool:
     """Return whether there is no NaN and no infinity among the numbers of a tensor."""
-    return not is_summed(tensor) or _size(tensor) < math.inf
+    if not is_summed(tensor):
+        return True
+    if tensor.dtype in (torch.float32, torch.float64) and math.isfinite(float(tensor.detach().sum())):
+        return True  # a sum with either of them is not finite; one without may be too large, so that it does not tell
+    return _size(tensor) < math.inf
 
 
 def narrowed(tensor: Tensor, dtype: torch.dtype, name: str) -> Tensor:

@@ -9,7 +9,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from skfusion._numbers import addable, is_finite, is_summed, kind_of, largest, narrowed, place_of, real, sum_of, wide
+from skfusion._numbers import addable, is_finite, is_summed, kind_of, place_of, real
+from skfusion._sums import RunningSum as RunningSum  # a part of the arithmetic
+from skfusion._sums import WeightedSums
 
 State = dict[str, Tensor]
 """Parameters and buffers by name."""
@@ -168,43 +170,15 @@ def weighted_sum(states: Sequence[State], weights: Sequence[float] | Tensor) -> 
         If the states are not of one architecture, or a sum is too large for its dtype; it names the tensor.
     """
     _check_addable(states)
-    coefficients = [float(w) for w in weights]
-    if len(coefficients) != len(states):
-        raise ValueError(f"Got {len(coefficients)} weights for {len(states)} states; give one weight for each state.")
-    kept = [k for k, c in enumerate(coefficients) if c != 0] or [0]
-
-    def add(tensors: Sequence[Tensor]) -> Tensor:
-        return sum_of(tensors, coefficients) if is_summed(tensors[0]) else largest([tensors[k] for k in kept])
-
-    out: State = {}
-    for key, owner in owners(states).items():
-        out[key] = out[owner] if owner != key else narrowed(add([s[key] for s in states]), states[0][key].dtype, key)
-    return out
+    return WeightedSums(states, owners(states))([float(w) for w in weights], apart=True)
 
 
-class RunningSum:
-    """A sum of states of one architecture in float64, to which states are added one by one; it begins with one."""
+def weighted_sums(states: Sequence[State]) -> WeightedSums:
+    """Return ``weighted_sum(states, weights)`` as a function of the weights, of states that are known to be addable.
 
-    def __init__(self, state: State):
-        self._like, self._n = state, 1
-        self._sum = {k: wide(t) for k, t in state.items()}
-
-    def plus(self, state: State) -> RunningSum:
-        """Return the sum with one more state of the same architecture, unchecked; this sum is not changed."""
-        out = object.__new__(RunningSum)
-        out._like, out._n = self._like, self._n + 1
-        out._sum = {
-            k: total + state[k].detach().to(total) if is_summed(total) else largest([total, state[k]])
-            for k, total in self._sum.items()
-        }
-        return out
-
-    def mean(self) -> State:
-        """Return the mean in the dtypes of the first state; of integers the maximum, as in :func:`weighted_sum`."""
-        return {
-            k: (total / self._n).to(self._like[k].dtype) if is_summed(total) else total
-            for k, total in self._sum.items()
-        }
+    Small tensors of one such sum are views of one buffer, unless a second argument is true.
+    """
+    return WeightedSums(states, owners(states))
 
 
 def difference(a: State, b: State) -> State:

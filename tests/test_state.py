@@ -1,5 +1,7 @@
 """Arithmetic on states."""
 
+import math
+
 import pytest
 import torch
 from reference.weighted_mean import weighted_sum as reference_sum
@@ -22,6 +24,7 @@ from skfusion.state import (
     owners,
     stack,
     weighted_sum,
+    weighted_sums,
 )
 
 
@@ -340,3 +343,88 @@ def test_a_sum_in_a_buffer_is_the_sum_without(dtype, shape):
         torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
         assert torch.equal(found, sum_of(tensors, coefficients))
     assert all(map(torch.equal, tensors, kept))
+
+
+def mixed_members(n=11):
+    """Return states with small and large tensors, of several dtypes and memory formats, and an integer."""
+    generator = torch.Generator().manual_seed(1)
+    return [
+        {
+            "w": torch.randn(5, 3, generator=generator),
+            "t": torch.randn(3, 4, generator=generator).t(),
+            "n": torch.tensor(k),
+            "h": torch.randn(7, generator=generator).half(),
+            "large": torch.randn(70_000, generator=generator),
+            "b": torch.randn(2, generator=generator, dtype=torch.float64),
+            "z": torch.randn(4, generator=generator),
+        }
+        for k in range(n)
+    ]
+
+
+def test_means_with_each_of_many_states_are_those_with_one():
+    members = mixed_members()
+    total = RunningSum(members[0]).plus(members[3])
+    found = [*total.means_with(members[1:])]
+    assert len(found) == len(members) - 1
+    for state, mean in zip(members[1:], found, strict=True):
+        expected = weighted_sum([members[0], members[3], state], [1 / 3] * 3)
+        assert [*mean] == [*expected]
+        for key, tensor in mean.items():
+            assert tensor.dtype == expected[key].dtype
+            torch.testing.assert_close(tensor, expected[key], rtol=2e-3 if key == "h" else 1e-6, atol=1e-7)
+
+
+def test_means_with_each_are_made_while_they_are_asked_for():
+    members, asked = mixed_members(), []
+
+    def states():
+        for k, member in enumerate(members):
+            asked.append(k)
+            yield member
+
+    means = RunningSum(members[0]).means_with(states())
+    next(means)
+    assert asked == [0]
+
+
+def test_weighted_sums_repeat_the_weighted_sum():
+    members = mixed_members(3)
+    for member in members:
+        member["tied"] = member["w"]
+    sums = weighted_sums(members)
+    for weights in ([0.2, 0.3, 0.5], [1, 0, 0], [0, 2.0, -1.0], [0, 0, 0]):
+        found, expected = sums(weights), weighted_sum(members, weights)
+        assert [*found] == [*expected]
+        assert found["tied"] is found["w"]
+        assert all(torch.equal(found[key], expected[key]) for key in found)
+    with pytest.raises(ValueError, match="2 weights for 3 states"):
+        sums([1, 1])
+
+
+def test_a_weighted_sum_has_memory_of_its_own():
+    members = mixed_members(2)
+    found = weighted_sum(members, [0.5, 0.5])
+    places = {t.untyped_storage().data_ptr() for t in found.values()}
+    assert len(places) == len(found)
+
+
+def test_small_tensors_of_a_mean_begin_as_memory_of_their_own_does():
+    state = {"a": torch.ones(3), "b": torch.ones(5, 5), "c": torch.ones(2)}
+    for mean in RunningSum(state).means_with([state] * 3):
+        start = mean["a"].untyped_storage().data_ptr()
+        assert all((t.data_ptr() - start) % 64 == 0 for t in mean.values())
+
+
+def test_a_sum_of_small_tensors_that_is_too_large_names_its_tensor():
+    members = [{"a": torch.ones(3).half(), "big": torch.full((2,), 60_000.0).half()} for _ in range(2)]
+    with pytest.raises(ValueError, match="'big' reaches"):
+        weighted_sum(members, [1, 1])
+
+
+def test_finite_numbers_whose_sum_is_too_large_are_finite():
+    largest = torch.full((4,), torch.finfo(torch.float32).max)
+    states_of.check_finite({"w": largest}, "0")
+    for value in (math.nan, math.inf):
+        with pytest.raises(ValueError, match="NaN or infinity"):
+            states_of.check_finite({"w": torch.tensor([value, -math.inf])}, "0")

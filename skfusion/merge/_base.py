@@ -12,7 +12,7 @@ from torch import nn
 
 from skfusion._component import Component
 from skfusion.objective import Objective
-from skfusion.state import Fused, State, check_compatible, owners, weighted_sum
+from skfusion.state import Fused, State, check_compatible, owners, weighted_sum, weighted_sums
 
 GRID = tuple(k / 20 for k in range(21))
 """From 0 to 1 in steps of 0.05 (Ilharco et al., 2023)."""
@@ -123,7 +123,8 @@ class LinearMerger(Merger):
     def __call__(self, states: Sequence[State], base: State | None = None, objective: Objective | None = None) -> State:
         """Return the sum of the states with their coefficients; see :meth:`Merger.__call__`."""
         check_states(self, states, base)
-        return self.combine(states, self.coefficients(states, base, objective), base)
+        found = self.coefficients(states, base, objective)
+        return self.combine(states, found, base) if self.needs_base else weighted_sums(states)(found, apart=True)
 
     @final
     def combine(self, states: Sequence[State], coefficients: Sequence[float], base: State | None = None) -> State:

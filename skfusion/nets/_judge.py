@@ -84,11 +84,15 @@ class Judge(Objective):
         Tensor of shape (n_samples, ...)
             Logits or values of the next state, which may be made while it is asked for.
         """
-        # Of many rows the outputs of a single state fill the memory; of few rows the calls cost the time.
-        at_a_time = 1 if len(self.rows) > FEW else 32
+        if len(self.rows) > FEW:  # whose outputs of a single state fill the memory
+            yield from map(self._output, states)
+            return
         states = iter(states)
-        while some := [self.runner.on_device(self.whole(state)) for state in islice(states, at_a_time)]:
-            yield from BatchedPredictor(self.runner, some).raw(self._inputs)
+        while some := [self.runner.on_device(self.whole(state)) for state in islice(states, 32)]:
+            yield from BatchedPredictor(self.runner, some).raw(self._inputs)  # whose time is that of the calls
+
+    def _output(self, state: State) -> Tensor:
+        return self.runner.outputs([self.runner.on_device(self.whole(state))], self._inputs)[0]
 
     def criterion(self, out: Tensor, batch: Batch) -> Tensor:
         """Return the mean loss of a batch by its weights, for gradients too; see :meth:`Objective.loss`.
@@ -113,9 +117,11 @@ class Judge(Objective):
             return float(self.criterion(out, self._all))
 
     def _score_of(self, out: Tensor) -> float:
-        # numpy has no bfloat16; the ranks in it are those in single precision
-        values = out.to(torch.promote_types(out.dtype, torch.float32)) if self._by_rank else self.runner.link(out)
-        return self._score(values.cpu().numpy(), self.rows)
+        if not self._by_rank:
+            out = self.runner.link(out)
+        elif out.dtype != torch.float32:  # numpy has no bfloat16; the ranks in it are those in single precision
+            out = out.to(torch.promote_types(out.dtype, torch.float32))
+        return self._score(out.numpy(force=True), self.rows)
 
     def members(self, states: Sequence[State]) -> list[tuple[np.ndarray, float]]:
         """Return predictions and score of each state, which is remembered for it; see :meth:`Objective.scores`."""
@@ -136,6 +142,8 @@ class Judge(Objective):
     def scores(self, states: Iterable[State]) -> list[float]:
         """Return the held-out score of each state; those of members are known; see :meth:`Objective.scores`."""
         known = {id(state): score for state, score in self._known}
+        if len(self.rows) > FEW:
+            return [known[id(s)] if id(s) in known else self._score_of(self._output(s)) for s in states]
         known_or_none: list[float | None] = []
 
         def unknown() -> Iterator[State]:

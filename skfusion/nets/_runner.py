@@ -45,6 +45,8 @@ class Runner:
         if task == "classification" and two_classes(net):
             match_shapes(self.net)
         self.dtype, self.device = dtype_of(self.module), self.net.device or "cpu"
+        place = torch.device(self.device)  # without a number it is the present one of several
+        self._place = place if place.type == "cpu" or place.index is not None else None
         self.link = link_of(self.net, task)
         self.logits = logits_of(self.net, task)
         self.slots = slots_of(self.module)
@@ -85,6 +87,8 @@ class Runner:
         Members in half precision so run in a net in single precision, and can be added to members of another precision.
         Tensors stay the same where nothing is to be converted, and tied where they are.
         """
+        if self._is_ready(state):
+            return state
         moved: State = {}
         for key, owner in owners([state]).items():
             tensor, like = state[key], self._dtypes.get(key)
@@ -93,6 +97,13 @@ class Runner:
             else:
                 moved[key] = tensor.to(self.device, like if tensor.is_floating_point() else None)
         return moved
+
+    def _is_ready(self, state: State) -> bool:
+        """Return whether all tensors are on the device and in the dtypes of the net."""
+        return self._place is not None and all(
+            t.device == self._place and (not t.is_floating_point() or t.dtype == self._dtypes.get(key, t.dtype))
+            for key, t in state.items()
+        )
 
     def chunks(self, X: Inputs) -> Iterator[Any]:
         """Iterate over inputs as tensors, of as many rows as suit the device; see :meth:`Runner.predict`.

@@ -16,7 +16,7 @@ from scipy.special import softmax
 
 from skfusion.merge import LinearMerger, Merger, greedy_soup, known_scores
 from skfusion.objective import Objective
-from skfusion.state import State, weighted_sum
+from skfusion.state import State, weighted_sums
 from skfusion.tuning._study import quiet, sampler_of
 
 
@@ -102,7 +102,8 @@ class SoupWeights(TunedWeights, LinearMerger):
         self, states: Sequence[State], base: State | None = None, objective: Objective | None = None
     ) -> list[float]:
         """Return the weights, which sum to one; see :meth:`LinearMerger.coefficients`."""
-        best = best_weights(self, states, objective, lambda weights: weighted_sum(states, weights[0]))
+        soup = weighted_sums(states)
+        best = best_weights(self, states, objective, lambda weights: soup(weights[0]))
         coefficients: list[float] = best[0].tolist()
         objective.report("weights", coefficients)
         return coefficients

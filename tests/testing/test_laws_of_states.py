@@ -49,6 +49,7 @@ FUNCTIONS = {
     "stack": lambda s: state.stack(s),
     "zip_heads": lambda s: [*merge.zip_heads(merge.ZipIt(), s[:2], problems.to_train())[:1]],
     "weighted_sum": lambda s: state.weighted_sum(s, [0.1, 0.2, 0.3, 0.4]),
+    "weighted_sums": lambda s: state.weighted_sums(s)([0.1, 0.2, 0.3, 0.4]),
     # methods
     "Plane.coordinates": lambda s: landscape.Plane.through(*s[:3]).coordinates(s),
     "RunningSum.plus": lambda s: state.RunningSum(s[0]).plus(s[1]).mean(),

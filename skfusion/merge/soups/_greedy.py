@@ -143,16 +143,17 @@ def greedy_soup(
     chosen, best, total = [first], member_scores[first], RunningSum(states[first])
     for turn in range(n_passes):
         before = len(chosen)
-        for k in line:
-            if turn == 0 and k == first:
-                continue
-            trial = total.plus(states[k])
-            (score,) = scores([trial.mean()])
-            joins = score > best or (score == best and not strict and turn == 0)
-            if on_trial is not None:
-                on_trial(Trial(k, score, joins))
-            if joins:
-                chosen, total, best = [*chosen, k], trial, score
+        rest = [k for k in line if turn or k != first]
+        while rest:
+            for mean in total.means_with([states[k] for k in rest]):
+                k = rest.pop(0)
+                (score,) = scores([mean])
+                joins = score > best or (score == best and not strict and turn == 0)
+                if on_trial is not None:
+                    on_trial(Trial(k, score, joins))
+                if joins:
+                    chosen, total, best = [*chosen, k], total.plus(states[k]), score
+                    break
         if len(chosen) == before:
             break
     return chosen

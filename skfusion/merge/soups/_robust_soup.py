@@ -11,7 +11,7 @@ import torch
 
 from skfusion.merge._base import LinearMerger
 from skfusion.objective import Objective
-from skfusion.state import State, flatten
+from skfusion.state import State, flatten, weighted_sums
 
 
 @dataclass(eq=False, repr=False)
@@ -84,7 +84,8 @@ class RobustSoup(LinearMerger):
             )
         single = [tuple(parts * (i == k) for i in range(len(states))) for k in range(len(states))]
         tried = [*dict.fromkeys([*single, *tuples(len(states), parts, least, most)])]
-        scores = objective.scores(self.combine(states, [i / parts for i in a]) for a in tried)
+        soup = weighted_sums(states)
+        scores = objective.scores(soup([i / parts for i in a]) for a in tried)
         if all(math.isnan(score) for score in scores):
             raise ValueError(
                 "No candidate of RobustSoup has a score: all are NaN. Drop diverged members from the pool."
@@ -97,7 +98,7 @@ class RobustSoup(LinearMerger):
         evenest = [[i / parts for i in a] for a in equal if sum(i * i for i in a) == even]
 
         def size(a: Sequence[float]) -> float:
-            return float(torch.linalg.vector_norm(flatten(self.combine(states, a))))
+            return float(torch.linalg.vector_norm(flatten(soup(a))))
 
         return evenest[0] if len(evenest) == 1 else min(evenest, key=size)
 
