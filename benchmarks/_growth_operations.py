@@ -174,9 +174,9 @@ def _(n):
     return lambda: _put_all(MemoryStore(), parts)
 
 
-@operation("store", "puts into memory", "parameters", 2**21, 2**10)
+@operation("store", "puts into memory", "parameters", 2**22, 2**10)
 def _(d):
-    parts = members(2, d)
+    parts = members(1, d)
     return lambda: _put_all(MemoryStore(), parts)
 
 

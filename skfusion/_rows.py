@@ -178,8 +178,10 @@ class Rows:
 
         With ``inputs``, a row that has the inputs of another one, and another target, is among them too.
         """
-        seen = is_among(self.marks, marks) | is_among(self.keys, marks)
-        return seen | is_among(inputs_of(self.marks), inputs_of(marks)) if inputs else seen
+        seen: np.ndarray = is_among(self.marks, marks) | is_among(self.keys, marks)
+        if inputs:
+            seen |= is_among(inputs_of(self.marks), inputs_of(marks))
+        return seen
 
 
 def expansion(keys: np.ndarray, weight: np.ndarray | None) -> tuple[np.ndarray | None, np.ndarray | None]:

@@ -131,7 +131,7 @@ class TensorMerger(Merger):
         """
         if not self.elementwise or tensor.device.type != "cpu" or tensor.numel() <= _PART:
             return [tensor]
-        return tensor.reshape(-1).split(_PART)
+        return torch.split(tensor.reshape(-1), _PART)
 
 
 def is_merged(name: str, tensor: Tensor) -> bool:
