@@ -59,7 +59,7 @@ def nearest_assignment(
         if wanted > _LARGEST_SHARE:
             return None
     apart, new, old, size = _of_pairs(rows(), best)
-    open_ = np.flatnonzero((apart >= bound.double()).cpu().numpy())
+    open_ = np.flatnonzero(apart >= bound.cpu().numpy())
     place = best.cpu().numpy()
     sure = np.delete(place, open_)
     if len(np.unique(sure)) < len(sure) or len(open_) > _FEW * len(place):
@@ -86,15 +86,16 @@ def _nearest(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return best, (of_a + least).clamp_min(0), of_a + others - rounding
 
 
-def _of_pairs(rows: Iterable[Rows], best: Tensor) -> tuple[Tensor, np.ndarray, np.ndarray, np.ndarray]:
+def _of_pairs(rows: Iterable[Rows], best: Tensor) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Return squared distances to the partners, inner products with them and as it is, and squared sizes of b."""
-    sums = torch.zeros((4, len(best)), dtype=torch.float64, device=best.device)
+    sums = torch.zeros((4, len(best)), dtype=torch.float64)
     for a, b in rows:
         partner = b[best]
-        for k, (x, y) in enumerate([(d := a - partner, d), (a, partner), (a, b), (b, b)]):
-            sums[k] += torch.linalg.vecdot(x, y)
-    new, old, size = sums[1:].cpu().numpy()
-    return sums[0], new, old, size
+        rest = a - partner
+        each = [torch.linalg.vecdot(x, y) for x, y in ((rest, rest), (a, partner), (a, b), (b, b))]
+        sums += torch.stack(each).cpu()
+    apart, new, old, size = sums.numpy()
+    return apart, new, old, size
 
 
 def _solved(rows: Iterable[Rows], open_: np.ndarray, size: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -103,6 +104,6 @@ def _solved(rows: Iterable[Rows], open_: np.ndarray, size: np.ndarray) -> tuple[
 
     products = np.zeros((len(open_), len(size)))
     for a, b in rows:
-        products += (a[open_] @ b.T).double().cpu().numpy()
+        products += (a[open_] @ b.T).cpu().numpy()
     pair = linear_sum_assignment(size - 2 * products)
     return pair[1], products[pair]

@@ -149,7 +149,7 @@ def atoms_in(paths: Ints) -> tuple[int, ...]:
     atoms: set[int] = set()
     for column in (paths >> SHIFT).T if paths.size else ():
         low, high = int(column.min()), int(column.max())
-        atoms.update((low,) if low == high else (int(a) for a in np.unique(column)))
+        atoms.update((low,) if low == high else (np.flatnonzero(np.bincount(column - low)) + low).tolist())
     return tuple(sorted(atoms - {NOTHING}))
 
 

@@ -97,7 +97,7 @@ class Unifier(Binder):
         atom = self.atoms[axis.atoms[0]]
         if atom.pinned or atom.size != axis.n or (axis.tags != axis.tags[0]).any():
             return None
-        return atom if len(np.unique(axis.paths)) == atom.size else None
+        return atom if np.bincount(index_of(axis.paths[:, 0])).max() == 1 else None
 
     def _cost(self, atom: Atom) -> tuple[bool, bool, int]:
         return bool(self.families(atom.id)), bool(atom.instances), -atom.id
