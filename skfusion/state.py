@@ -182,6 +182,12 @@ def weighted_sum(states: Sequence[State], weights: Sequence[float] | Tensor) -> 
     return out
 
 
+def rest_of(coefficients: Sequence[float]) -> float:
+    """Return what coefficients lack to a sum of one; 0 where that is rounding."""
+    rest = 1 - math.fsum(coefficients)
+    return rest if abs(rest) >= 1e-12 else 0.0
+
+
 class RunningSum:
     """A sum of states of one architecture in float64, to which states are added one by one; it begins with one."""
 
