@@ -173,6 +173,12 @@ def weighted_sum(states: Sequence[State], weights: Sequence[float] | Tensor) -> 
     return WeightedSums(states, owners(states))([float(w) for w in weights], apart=True)
 
 
+def rest_of(coefficients: Sequence[float]) -> float:
+    """Return what coefficients lack to a sum of one; 0 where that is rounding."""
+    rest = 1 - math.fsum(coefficients)
+    return rest if abs(rest) >= 1e-12 else 0.0
+
+
 def weighted_sums(states: Sequence[State]) -> WeightedSums:
     """Return ``weighted_sum(states, weights)`` as a function of the weights, of states that are known to be addable.
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from skfusion._numbers import addable, is_finite, is_summed, largest, narrowed, sum_of
 from skfusion.checkpoints._merge_plan import Job
 from skfusion.merge import Entry, LinearMerger, TensorMerger, is_merged
-from skfusion.state import is_position, is_statistic
+from skfusion.state import is_position, is_statistic, rest_of
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, the bytes that are done, and all bytes."""
@@ -102,7 +102,7 @@ class Stream:
         members, base = self.job.split(self.job.names)
         if not isinstance(self.merge, LinearMerger):
             return [1 / len(members)] * len(members) + [0.0] * (base is not None)
-        return [*known, *([] if base is None else [self.merge.share_of_base(known)])]
+        return [*known, *([] if base is None else [rest_of(known)])]
 
     def _sum(self, name: str, pieces: list[Tensor], coefficients: Sequence[float]) -> Tensor:
         """Return the sum of parts in the dtype of the first, or raise ``ValueError`` that names the file at fault.

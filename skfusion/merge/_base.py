@@ -12,7 +12,7 @@ from torch import nn
 
 from skfusion._component import Component
 from skfusion.objective import Objective
-from skfusion.state import Fused, State, check_compatible, owners, weighted_sum, weighted_sums
+from skfusion.state import Fused, State, check_compatible, owners, rest_of, weighted_sum, weighted_sums
 
 GRID = tuple(k / 20 for k in range(21))
 """From 0 to 1 in steps of 0.05 (Ilharco et al., 2023)."""
@@ -132,16 +132,10 @@ class LinearMerger(Merger):
 
         What these lack to a sum of one is the share of the base, where the merger needs it.
         """
-        rest = self.share_of_base(coefficients)
-        if base is None or rest == 0:
+        rest = rest_of(coefficients)
+        if not self.needs_base or base is None or rest == 0:
             return weighted_sum(states, coefficients)
         return weighted_sum([*states, base], [*coefficients, rest])
-
-    @final
-    def share_of_base(self, coefficients: Sequence[float]) -> float:
-        """Return what the coefficients of the members lack to a sum of one; 0 where the merger needs no base."""
-        rest = 1 - math.fsum(coefficients)
-        return rest if self.needs_base and abs(rest) >= 1e-12 else 0.0
 
     def repeated(self, reported: Mapping[str, Any]) -> Merge:
         """Return the sum by the same coefficients; see :meth:`Merger.repeated`."""
