@@ -14,4 +14,7 @@ def is_checked(estimator: Any, X: Any) -> bool:
     """
     plain = type(X) is np.ndarray and X.dtype == np.float32 and X.flags.c_contiguous and len(X) > 0
     as_fitted = plain and X.shape[1:] == getattr(estimator, "_shape_in", None)
-    return as_fitted and not hasattr(estimator, "feature_names_in_") and bool(np.isfinite(X.sum(dtype=np.float64)))
+    if not as_fitted or hasattr(estimator, "feature_names_in_"):
+        return False
+    with np.errstate(invalid="ignore"):  # of infinities of both signs
+        return bool(np.isfinite(X.sum(dtype=np.float64)))

@@ -36,7 +36,7 @@ def test_rows_in_float32_are_taken_as_they_are(soup, monkeypatch):
     ("wrong", "message"),
     [
         (np.float32([[1, 2, np.nan, 4]]), "NaN"),
-        (np.float32([[1, 2, np.inf, -np.inf]]), "infinity"),
+        (np.float32([[1, 2, np.inf, 4]]), "infinity"),
         (X[:, :3].copy(), "4 features"),
         (X[:0], "0 sample"),
         (X[0], "1D|shape"),
@@ -50,7 +50,7 @@ def test_other_rows_are_checked(soup, wrong, message):
 
 def test_arrays_that_are_not_contiguous_and_large_numbers_are_taken(soup):
     large = np.full((2, 4), 3e38, np.float32)
-    assert np.isfinite(soup.predict_proba(large)).all()
+    np.testing.assert_array_equal(soup.predict_proba(large), soup.predict_proba(large.astype(np.float64)))
     np.testing.assert_array_equal(soup.predict_proba(X[::2]), soup.predict_proba(X[::2].copy()))
 
 
