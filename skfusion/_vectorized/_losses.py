@@ -63,9 +63,7 @@ class _MeanOfCodes(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(
-        ctx: Any, scores: Tensor, y: Tensor, weight: Tensor | None, share: Tensor, ignored: int
-    ) -> Tensor:
+    def forward(ctx: Any, scores: Tensor, y: Tensor, weight: Tensor | None, share: Tensor, ignored: int) -> Tensor:
         logs, total = scores.log_softmax(1), share.sum(1)
         ctx.save_for_backward(scores, logs, y, weight, share, total)
         ctx.ignored = ignored
