@@ -49,7 +49,8 @@ ACTIVATIONS: dict[type[nn.Module], Activation] = {
 def chained(module: nn.Module) -> Iterator[None]:
     """Let each ``nn.Sequential`` in a module that :class:`Members` are lent to compute its chains as one function."""
     changed: list[nn.Module] = []
-    for part in () if _has_any_global_hook() else module.modules():
+    hooks_of_all: bool = _has_any_global_hook()  # type: ignore[no-untyped-call]
+    for part in () if hooks_of_all else module.modules():
         if type(part) is nn.Sequential and _is_plain(part):
             parts = _parts(part)
             if any(isinstance(p, Chain) for p in parts):
@@ -100,7 +101,7 @@ class Chain:
         self.layers: list[tuple[nn.Module, nn.Module | None]] = []
 
     def __call__(self, x: Any) -> Any:
-        parameters = [
+        parameters: list[Any] = [
             p for linear, _ in self.layers for p in (linear._parameters["weight"], linear._parameters["bias"])
         ]
         of_members = (
@@ -111,7 +112,7 @@ class Chain:
                 x = linear(x) if activation is None else activation(linear(x))
             return x
         activations = [None if a is None else ACTIVATIONS[type(a)] for _, a in self.layers]
-        values = [None if p is None else p.value for p in parameters]
+        values: list[Any] = [None if p is None else p.value for p in parameters]
         out = _Layers.apply(activations, x.value, *values)  # type: ignore[no-untyped-call]
         return UnitsFirst(out) if units_come_first(values[-2]) else Members(out)
 

@@ -90,7 +90,7 @@ def units_of(x: Members) -> Tensor:
 
 def units_come_first(weight: Tensor) -> bool:
     """Return whether the outputs of a layer in training are :class:`UnitsFirst`."""
-    return _fills_no_vector(weight.shape[1])
+    return weight.device.type == "cpu" and _fills_no_vector(weight.shape[1])
 
 
 def products(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
