@@ -1,7 +1,8 @@
 """What it costs to train a pool of like networks as one vectorized program, beside training them one after another.
 
-Perceptrons 20-h-h-1 on 4096 rows (Adam, 10 epochs), in one process and in two; a small convolutional network; other
-layers; the memory that vectorized training takes; and, with ``--device cuda``, pools on a GPU. One thread of torch. All
+Perceptrons 20-h-h-1 on 4096 rows (Adam, 10 epochs), in one process and in two, and classifiers 20-h-h-10 in 5 and in 10
+epochs; a small convolutional network; other layers; the memory that vectorized training takes; and, with ``--device
+cuda``, pools on a GPU. One thread of torch, unless the table says that two trainings run at once. All
 ways of training a pool take turns, and medians of the wall clock are compared: unlike processor time, it counts what
 several processes or a GPU do at once. Run it on a machine that is otherwise idle.
 
@@ -10,7 +11,7 @@ them, and the time is multiplied: their cost is proportional to the number of me
 
 torchensemble takes part where it is installed: ``pip install --no-deps torchensemble``.
 
-    python benchmarks/bench_pool_training.py [--repeats 5] [--epochs 10] [--sections ABCDE] [--device cuda] [--quick]
+    python benchmarks/bench_pool_training.py [--repeats 5] [--epochs 10] [--sections ABCDEG] [--device cuda] [--quick]
 """
 
 import argparse
@@ -23,7 +24,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from statistics import median
 from typing import NamedTuple
@@ -53,6 +54,7 @@ Y = (X[:, :1] * X[:, 1:2] + 0.1 * RNG.normal(size=(N_ROWS, 1))).astype(np.float3
 IMAGES = RNG.normal(size=(512, 1, 28, 28)).astype(np.float32)
 DIGITS = RNG.randint(10, size=512)
 WORDS = RNG.randint(N_WORDS, size=(1024, LENGTH))
+CLASSES = RNG.randint(10, size=N_ROWS)
 COUNTS = (WORDS < 10).mean(1, keepdims=True).astype(np.float32)
 
 CELLS = [(64, 128, 4), (64, 128, 16), (64, 128, 64), (16, 32, 16), (16, 32, 64), (256, 128, 16), (1024, 128, 4)]
@@ -60,6 +62,10 @@ CELLS = [(64, 128, 4), (64, 128, 16), (64, 128, 64), (16, 32, 16), (16, 32, 64),
 ASKED_BARE = {(64, 128, 16): 3.5, (64, 128, 64): 3.5, (16, 32, 64): 25}
 ASKED_SKORCH = {(64, 128, 16): 8, (64, 128, 64): 8}
 """How many times sooner than the bare loops, and than skorch, vectorized training is asked to be done."""
+CLASSIFIERS = [(64, 128, 4), (64, 128, 16), (64, 128, 64), (16, 32, 16)]
+"""(hidden, batch, K) of the pools of classifiers."""
+ASKED_CLASSIFIERS = {(10, False): (4, 10), (5, False): (None, 8), (10, True): (2.4, None)}
+"""By epochs, and whether two trainings run at once: as in the two tables above, at hidden 64, batch 128 and K = 16."""
 ASKED_PROCESSES, ASKED_MEMORY = 7, 1.3
 NOISE = 0.05
 """Two ways whose times differ by less are as fast as each other."""
@@ -68,12 +74,12 @@ NOISE = 0.05
 class Perceptron(nn.Module):
     """The network of the comparison; ``between`` makes a layer that stands before each ReLU."""
 
-    def __init__(self, hidden=64, between=None):
+    def __init__(self, hidden=64, between=None, n_out=1):
         super().__init__()
         parts = []
         for n_in in (N_IN, hidden):
             parts += [nn.Linear(n_in, hidden), *([] if between is None else [between(hidden)]), nn.ReLU()]
-        self.layers = nn.Sequential(*parts, nn.Linear(hidden, 1))
+        self.layers = nn.Sequential(*parts, nn.Linear(hidden, n_out))
 
     def forward(self, X):
         return self.layers(X)
@@ -332,6 +338,74 @@ def processes(args):
     )
 
 
+def classifiers(args):
+    """G: classifiers of ten classes in short and longer trainings, alone and beside a second training."""
+    rows = []
+    cells = [(h, b, min(k, args.most)) for h, b, k in CLASSIFIERS]
+    for hidden, batch, k in dict.fromkeys(cells):
+        problem = Problem(Perceptron, {"hidden": hidden, "n_out": 10}, X, CLASSES, batch)
+        few = min(k, args.few)
+        ways = {
+            BARE: Way(problem.bare, few, k),
+            SKORCH: Way(problem.skorch, few, k),
+            VECTORIZED: Way(problem.seeds(True), k, k),
+            SPLIT: Way(problem.seeds(True, train_split=ValidSplit(5)), k, k),
+        }
+        for epochs, at_once in ((5, False), (10, False), (10, True)):
+            with beside_another(problem, k, epochs) if at_once else nullcontext():
+                found = measured(ways, 1 if args.quick else epochs, args.repeats)
+            asked = ASKED_CLASSIFIERS[epochs, at_once] if (hidden, batch, k) == (64, 128, 16) else (None, None)
+            rows.append(
+                [
+                    f"{hidden}, {batch}, {k}; {epochs}{', two at once' if at_once else ''}",
+                    *(f"{found[way]:.2f}" for way in ways),
+                    *asked_and_reached(asked[0], found, VECTORIZED, BARE),
+                    *asked_and_reached(asked[1], found, SPLIT, SKORCH),
+                ]
+            )
+    header = ["hidden, batch, K; epochs", *ways, "of the bare loops: asked", "reached"]
+    print_table(
+        f"G. Classifiers 20-h-h-10, one thread, {N_ROWS} rows: seconds. Skorch's fits and the last way hold out a "
+        "fifth of the rows, whose accuracy is computed after each epoch. Two at once: a second process trains pools "
+        f"meanwhile; {os.cpu_count()} cores.",
+        [*header, "of the skorch fits: asked", "reached"],
+        rows,
+    )
+
+
+@contextmanager
+def beside_another(problem, k, epochs):
+    """Let a second process train such pools until the block ends."""
+    command = [sys.executable, __file__, "--beside", str(problem.params["hidden"]), str(problem.batch), str(k)]
+    other = subprocess.Popen([*command, str(epochs)], stdout=subprocess.PIPE)
+    try:
+        other.stdout.readline()  # it has begun
+        yield
+    finally:
+        other.kill()
+        other.wait()
+        other.stdout.close()
+
+
+def train_without_end(hidden, batch, k, epochs):
+    """Train pools of classifiers until this process is ended; the first one is reported."""
+    problem = Problem(Perceptron, {"hidden": hidden, "n_out": 10}, X, CLASSES, batch)
+    problem.seeds(True)(k, 1)
+    print("begun", flush=True)
+    while True:
+        problem.seeds(True)(k, epochs)
+
+
+def processor():
+    """Return the name of the processor, and the instructions that torch's kernels use."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        name = next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        name = platform.processor() or platform.machine()
+    return f"{name}, {torch.backends.cpu.get_cpu_capability()}"
+
+
 def images(args):
     """C: a small convolutional network."""
     k, epochs = min(8, args.most), min(2, args.epochs)
@@ -485,7 +559,7 @@ def on_gpu(args):
     )
 
 
-SECTIONS = {"A": perceptrons, "B": processes, "C": images, "D": other_layers, "E": memory}
+SECTIONS = {"A": perceptrons, "B": processes, "C": images, "D": other_layers, "E": memory, "G": classifiers}
 
 
 def main():
@@ -498,20 +572,23 @@ def main():
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="cuda adds table F")
     parser.add_argument("--quick", action="store_true", help="one repeat, one epoch, few members: whether it runs")
     parser.add_argument("--memory-of", type=int, nargs=2, help=argparse.SUPPRESS)
+    parser.add_argument("--beside", type=int, nargs=4, help=argparse.SUPPRESS)
     args = parser.parse_args()
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # of processes that start here
     torch.set_num_threads(1)
     if args.memory_of:
         print(json.dumps(memory_of(*args.memory_of)))
         return
+    if args.beside:
+        train_without_end(*args.beside)
     if args.quick:
         args.repeats, args.epochs, args.few = 1, 1, 2
     args.most = 4 if args.quick else 10**6
     print(
         f"Python {platform.python_version()}, torch {torch.__version__}, skorch {skorch.__version__}, scikit-learn "
-        f"{sklearn.__version__}, skfusion {skfusion.__version__}; {torch.get_num_threads()} thread; median wall clock "
-        f"of {args.repeats} interleaved repeats. What is trained one after another is timed on {args.few} members (on "
-        "one where hidden is 1024) for each process, and multiplied."
+        f"{sklearn.__version__}, skfusion {skfusion.__version__}; {torch.get_num_threads()} thread; "
+        f"{processor()}; median wall clock of {args.repeats} interleaved repeats. What is trained one after another is "
+        f"timed on {args.few} members (on one where hidden is 1024) for each process, and multiplied."
     )
     for name in args.sections:
         SECTIONS[name](args)

@@ -1,8 +1,9 @@
 """Many networks of one architecture as one tensor program: vectorized training, and prediction of a few rows.
 
 ``Members`` is a tensor with a member axis; ``_kernels`` and ``_losses`` have the torch functions that are computed for
-all members at once. This room knows only torch, and no net. A layer that is slow or refused needs a kernel there; an
-optimiser needs a class in ``_optimizers``. What cannot be vectorized raises :class:`NotVectorizableError`, and is trained one by one.
+all members at once, and ``_chains`` has those layers that are one function. This room knows only torch, and no net. A
+layer that is slow or refused needs a kernel there; an optimiser needs a class in ``_optimizers``. What cannot be
+vectorized raises :class:`NotVectorizableError`, and is trained one by one.
 Nothing here is for users, so there is no ``__all__``.
 """
 

@@ -1,7 +1,7 @@
 """Linear layers and activations that follow each other in an ``nn.Sequential``, as one function of all members.
 
-Of small networks the calls of modules, torch functions and steps of autograd take as long as the arithmetic. Nothing else
-sees what one layer of a chain gives to the next, so that it is changed in place, forwards and backwards.
+Of small networks the calls of modules, torch functions and steps of autograd take as long as the arithmetic. Nothing
+else sees what one layer of a chain gives to the next, so that it is changed in place, forwards and backwards.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _BACKWARDS = torch.ops.aten
 
 
 class Activation(NamedTuple):
-    """A function of single numbers, in place or not, and its gradient, ``backward(grad, y, out)``, from its result y."""
+    """A function of single numbers, in place or not, and its gradient ``backward(grad, y, out)`` from its result y."""
 
     in_place: Callable[[Tensor], Tensor]
     function: Callable[[Tensor], Tensor]
@@ -47,9 +47,10 @@ ACTIVATIONS: dict[type[nn.Module], Activation] = {
 
 @contextmanager
 def chained(module: nn.Module) -> Iterator[None]:
-    """Let each ``nn.Sequential`` in a module, to which :class:`Members` are lent, compute its chains as one function."""
+    """Let each ``nn.Sequential`` in a module that :class:`Members` are lent to compute its chains as one function."""
     changed: list[nn.Module] = []
-    for part in () if _has_any_global_hook() else module.modules():
+    hooks_of_all: bool = _has_any_global_hook()  # type: ignore[no-untyped-call]
+    for part in () if hooks_of_all else module.modules():
         if type(part) is nn.Sequential and _is_plain(part):
             parts = _parts(part)
             if any(isinstance(p, Chain) for p in parts):
@@ -100,14 +101,18 @@ class Chain:
         self.layers: list[tuple[nn.Module, nn.Module | None]] = []
 
     def __call__(self, x: Any) -> Any:
-        parameters = [p for linear, _ in self.layers for p in (linear._parameters["weight"], linear._parameters["bias"])]
-        of_members = isinstance(x, Members) and x.dim() == 2 and all(p is None or type(p) is Members for p in parameters)
+        parameters: list[Any] = [
+            p for linear, _ in self.layers for p in (linear._parameters["weight"], linear._parameters["bias"])
+        ]
+        of_members = (
+            isinstance(x, Members) and x.dim() == 2 and all(p is None or type(p) is Members for p in parameters)
+        )
         if not (of_members and torch.is_grad_enabled()):
             for linear, activation in self.layers:
                 x = linear(x) if activation is None else activation(linear(x))
             return x
         activations = [None if a is None else ACTIVATIONS[type(a)] for _, a in self.layers]
-        values = [None if p is None else p.value for p in parameters]
+        values: list[Any] = [None if p is None else p.value for p in parameters]
         out = _Layers.apply(activations, x.value, *values)  # type: ignore[no-untyped-call]
         return UnitsFirst(out) if units_come_first(values[-2]) else Members(out)
 

@@ -47,8 +47,8 @@ def place_of_gradient(weight: int, like: Tensor, *shape: int) -> Tensor:
 def layer_of_many(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor | UnitsFirst:
     """Return the outputs of a linear layer of each member, shape (n_members, n_samples, n_units).
 
-    The shapes are (n_members, n_samples, n_inputs), (n_members, n_units, n_inputs) and (n_members, n_units). The outputs
-    of a few units are :class:`UnitsFirst` in training.
+    The shapes are (n_members, n_samples, n_inputs), (n_members, n_units, n_inputs) and (n_members, n_units). The
+    outputs of a few units are :class:`UnitsFirst` in training.
     """
     if not (torch.is_grad_enabled() and weight.requires_grad):
         return torch.bmm(x, weight.mT) if bias is None else torch.baddbmm(bias.unsqueeze(1), x, weight.mT)
@@ -90,7 +90,7 @@ def units_of(x: Members) -> Tensor:
 
 def units_come_first(weight: Tensor) -> bool:
     """Return whether the outputs of a layer in training are :class:`UnitsFirst`."""
-    return _fills_no_vector(weight.shape[1])
+    return weight.device.type == "cpu" and _fills_no_vector(weight.shape[1])
 
 
 def products(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:

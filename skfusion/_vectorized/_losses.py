@@ -20,6 +20,11 @@ _FEW = 32
 """Classes below which a softmax along the rows is faster than one along the classes."""
 
 
+def _are_few(scores: Members) -> bool:
+    """Return whether a processor is slow along the last axis; a GPU is not."""
+    return scores.device.type == "cpu" and scores.shape[-1] < _FEW
+
+
 @kernel_of(F.mse_loss)
 def _mse_loss(func: Any, input: Tensor, target: Tensor, *_: Any, reduction: str = "mean", **kwargs: Any) -> Any:
     """The mean over the numbers of each member."""
@@ -44,9 +49,10 @@ def _of_codes(func: Any, input: Any, target: Any, weight: Any = None, *_: Any, *
     ignored = options.get("ignore_index", -100)
     counted = y.ne(ignored) if reduction == "mean" else None
     share = counted if weight is None or counted is None else weight[y * counted] * counted
-    if func is F.cross_entropy and share is not None and not options.get("label_smoothing") and input.shape[1] < _FEW:
+    few = _are_few(input)
+    if few and func is F.cross_entropy and share is not None and not options.get("label_smoothing"):
         return _MeanOfCodes.apply(units_of(input), y, weight, share, ignored)  # type: ignore[no-untyped-call]
-    if input.shape[1] < _FEW:
+    if few:
         rows = func(units_of(input), y, weight, reduction="none", **options)
     else:
         rows = func(input.value.flatten(0, 1), y.flatten(), weight, reduction="none", **options).view(y.shape)
@@ -63,9 +69,7 @@ class _MeanOfCodes(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(
-        ctx: Any, scores: Tensor, y: Tensor, weight: Tensor | None, share: Tensor, ignored: int
-    ) -> Tensor:
+    def forward(ctx: Any, scores: Tensor, y: Tensor, weight: Tensor | None, share: Tensor, ignored: int) -> Tensor:
         logs, total = scores.log_softmax(1), share.sum(1)
         ctx.save_for_backward(scores, logs, y, weight, share, total)
         ctx.ignored = ignored
@@ -89,6 +93,6 @@ def _softmax(func: Any, input: Any, dim: int | None = None, *args: Any, **kwargs
     if dim is None or not -n_axes <= dim < n_axes:
         return NotImplemented
     axis = dim % n_axes
-    if 1 <= axis == n_axes - 1 and input.shape[-1] < _FEW <= input.shape[-2]:
+    if 1 <= axis == n_axes - 1 and _are_few(input) and input.shape[-2] >= _FEW:
         return UnitsFirst(func(units_of(input), -2, *args, **kwargs))
     return func(input.value, axis + 1, *args, **kwargs)

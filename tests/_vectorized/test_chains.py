@@ -64,7 +64,11 @@ def test_gradients_are_those_of_members_alone(name, x_has_gradient):
         trained = [p for p in module.parameters() if p.requires_grad]
         loss = (module(rows) ** 2).sum()
         alone.append((loss.detach(), [g.clone() for g in torch.autograd.grad(loss, trained, retain_graph=True)]))
-    of_x = torch.autograd.grad(sum((m(r) ** 2).sum() for m, r in zip(modules, x, strict=True)), x) if x_has_gradient else None
+    of_x = (
+        torch.autograd.grad(sum((m(r) ** 2).sum() for m, r in zip(modules, x, strict=True)), x)
+        if x_has_gradient
+        else None
+    )
     vectorized = VectorizedModules(modules)
     loss = losses(vectorized, Members(x))
     if of_x is not None:

@@ -176,14 +176,14 @@ class _Training:
         generators = [member.mask_generator for member in members]
         # A single member has a spare row in theta, whose masks are not to be drawn from its own generator.
         generators += [torch.Generator(g.device) for g in generators][: len(vectorized.theta) - len(generators)]
-        self._record_step(before=True)
+        recording = [(k, member) for k, member in enumerate(members) if member.watch.records_steps]
+        self._record_step(recording, before=True)
         with without_draws(self.name), vectorized.running(True, generators):
-            for start, stop in cuts:
+            for (start, stop), batch in zip(cuts, self.rows.batches(orders, cuts), strict=True):
                 for member in stepping:
                     member.watch.set_rates(member.net)
                 if stepping or schedulers:
                     settings = current_settings(optimizers, vectorized.theta)
-                batch = self.rows.batch(orders[:, start:stop])
                 if self.compared:
                     loss, grad = self._computed(batch)
                 else:
@@ -203,13 +203,13 @@ class _Training:
                 total.add_(loss.detach(), alpha=stop - start)
                 for member, callback in schedulers:
                     callback.on_batch_end(member.net, training=True)
-                self._record_step()
+                self._record_step(recording)
         self._record("train", total, cuts)
 
-    def _record_step(self, before: bool = False) -> None:
+    def _record_step(self, recording: Sequence[tuple[int, TrainingMember]], before: bool = False) -> None:
         """Let recorders that ask for it see the state of their member, which is its row of the member axis."""
-        for k, member in enumerate(self.members):
-            if member.watch.records_steps and before == (member.watch.step == 0):
+        for k, member in recording:
+            if before == (member.watch.step == 0):
                 member.watch.record_step(member.net, self.vectorized.state_of(k))
 
     def _computed(self, batch: tuple[Any, Any, Any]) -> tuple[Tensor, Any]:
@@ -240,8 +240,7 @@ class _Training:
         before = None if self.validated else attributes(module)
         guard = without_draws if self.validated else fast_and_without_draws
         with torch.no_grad(), guard(self.name), self.vectorized.running(False):
-            for start, stop in cuts:
-                batch = self.held_out.batch(orders[:, start:stop])
+            for (start, stop), batch in zip(cuts, self.held_out.batches(orders, cuts), strict=True):
                 loss, out = self._loss(batch, training=False)
                 total.add_(loss, alpha=stop - start)
                 predicted.append(out)

@@ -28,6 +28,9 @@ from skfusion.nets.losses._weighted import counted
 from skfusion.nets.vectorized._epoch_scores import may_draw_from_numpy, score_as_before, score_quickly
 from skfusion.nets.vectorized._equivalence import WithheldState, check_callbacks, check_net, has_user_callback
 
+_IN_CACHE = 2**20
+"""Bytes of rows that are gathered at a time, where they are more than one batch."""
+
 
 class TrainingMember:
     """A member: its net, its data, and random generators that are drawn from as if it were trained alone.
@@ -175,14 +178,60 @@ class SharedRows:
 
     def batch(self, index: Tensor) -> tuple[Any, Any, Any]:
         """Return inputs, targets and weights of the rows in ``index``, shape (n_members, n_rows)."""
-        flat = index.reshape(-1)
+        x, y, weight = (_taken(part, index) for part in (self.x, self.y, self.weight))
+        return _batch(x), _batch(y), _batch(weight)
 
-        def take(data: Any) -> Any:
-            if isinstance(data, dict):
-                return {k: take(v) for k, v in data.items()}
-            return Members(data.index_select(0, flat).view(*index.shape, *data.shape[1:]))
+    def batches(self, order: Tensor, cuts: Sequence[tuple[int, int]]) -> Iterator[tuple[Any, Any, Any]]:
+        """Iterate over the batches that ``cuts`` makes of the members' orders, shape (n_members, n_rows).
 
-        return take(self.x), take(self.y), None if self.weight is None else take(self.weight)
+        Rows are gathered for several batches at a time, as many as the processor's cache has room for.
+        """
+        parts = self.x, self.y, self.weight
+        bytes_of_row = sum(_bytes_of_row(part) for part in parts) * len(order)
+        for start, size, n_batches in _equal_cuts(cuts, bytes_of_row):
+            index = order[:, start : start + size * n_batches].reshape(len(order), n_batches, size).transpose(0, 1)
+            gathered = [_taken(part, index) for part in parts]
+            for i in range(n_batches):
+                x, y, weight = gathered
+                yield _batch(x, i), _batch(y, i), _batch(weight, i)
+
+
+def _equal_cuts(cuts: Sequence[tuple[int, int]], bytes_of_row: int) -> Iterator[tuple[int, int, int]]:
+    """Iterate over runs of batches of one size that fit into the cache: where they start, that size, how many."""
+    i = 0
+    while i < len(cuts):
+        start, stop = cuts[i]
+        size = stop - start
+        most = max(1, _IN_CACHE // max(1, size * bytes_of_row))
+        n = 1
+        while n < most and i + n < len(cuts) and cuts[i + n][1] - cuts[i + n][0] == size:
+            n += 1
+        yield start, size, n
+        i += n
+
+
+def _taken(data: Any, index: Tensor) -> Any:
+    """Return rows by number, in the shape of ``index``."""
+    if data is None:
+        return None
+    if isinstance(data, dict):
+        return {name: _taken(part, index) for name, part in data.items()}
+    return data.index_select(0, index.reshape(-1)).view(*index.shape, *data.shape[1:])
+
+
+def _batch(data: Any, i: int | None = None) -> Any:
+    """Return rows of all members, or those of the batch at a place where several were taken together."""
+    if data is None:
+        return None
+    if isinstance(data, dict):
+        return {name: _batch(part, i) for name, part in data.items()}
+    return Members(data if i is None else data[i])
+
+
+def _bytes_of_row(data: Any) -> int:
+    if isinstance(data, dict):
+        return sum(_bytes_of_row(part) for part in data.values())
+    return 0 if data is None else data[:1].numel() * data.element_size()
 
 
 def _on(device: torch.device, data: Any) -> Any:
