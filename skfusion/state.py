@@ -39,16 +39,19 @@ _ADVICE = (
 )
 
 
-def check_compatible(states: Sequence[State], names: Sequence[str] | None = None, *, any_width: bool = False) -> None:
+def check_compatible(
+    states: Sequence[State], names: Sequence[str] | None = None, *, any_width: bool = False, any_device: bool = False
+) -> None:
     """Raise ``ValueError`` where the networks of states cannot be merged tensor by tensor.
 
     That is where tensors have different names or shapes, hold NaN or infinity, are integers in one state and
     floating-point numbers in another, or where integers that have axes differ: these are positions, such as of the
     columns that a network sees. An integer without axes is a counter, as in BatchNorm. Files are merged by the same
     rule. ``names`` are what states are called in a message; their positions when omitted. With ``any_width`` shapes may
-    differ, as where hidden layers have different numbers of units.
+    differ, as where hidden layers have different numbers of units; with ``any_device`` states may be on several
+    devices, where who asks moves them to one.
     """
-    _check_addable(states, names, any_width)
+    _check_addable(states, names, any_width, any_device)
     names = names or [str(i) for i in range(len(states))]
     for key, first in states[0].items():
         for name, other in zip(names, states, strict=True):
@@ -70,7 +73,9 @@ def is_position(t: Tensor) -> bool:
     return t.dim() > 0 and t.dtype != torch.bool and not is_summed(t)
 
 
-def _check_addable(states: Sequence[State], names: Sequence[str] | None = None, any_width: bool = False) -> None:
+def _check_addable(
+    states: Sequence[State], names: Sequence[str] | None = None, any_width: bool = False, any_device: bool = True
+) -> None:
     """Raise ``ValueError`` where states cannot be added tensor by tensor."""
     if not states:
         raise ValueError("No states to merge: the pool is empty. Give at least one member.")
@@ -89,17 +94,34 @@ def _check_addable(states: Sequence[State], names: Sequence[str] | None = None, 
                 raise ValueError(
                     f"Tensor {key!r} has shape {a} in member {names[0]} and {b} in member {name}. {_ADVICE}"
                 )
+            if other[key].device != first[key].device and not any_device:
+                here, there = str(first[key].device), str(other[key].device)
+                raise ValueError(
+                    f"Tensor {key!r} is on the device {here!r} in member {names[0]} and on {there!r} in member {name}. "
+                    f"Move one of them: {{key: t.to({here!r}) for key, t in state.items()}}."
+                )
         check_finite(other, name)
 
 
 def check_finite(state: State, name: str) -> None:
-    """Raise ``ValueError`` that names the first tensor of a state with NaN or infinity in it."""
+    """Raise ``ValueError`` that names the first tensor of a state with NaN or infinity in it, or with no numbers."""
+    check_has_numbers(state, name)
     for key, value in state.items():
         if not is_finite(value):
             raise ValueError(
                 f"Tensor {key!r} of member {name} holds NaN or infinity: its training diverged. Drop this member "
                 "from the pool, or train it with a smaller learning rate. A mask with infinity must not be in the "
                 "state: register_buffer(..., persistent=False)."
+            )
+
+
+def check_has_numbers(state: State, name: str) -> None:
+    """Raise ``ValueError`` that names the first tensor of a state that has a shape and no numbers."""
+    for key, value in state.items():
+        if value.is_meta:
+            raise ValueError(
+                f"Tensor {key!r} of member {name} is on the device 'meta', where tensors have no numbers. Load its "
+                "weights first: module.to_empty(device='cpu'), and module.load_state_dict(...)."
             )
 
 

@@ -9,6 +9,8 @@ from torch import nn
 
 from skfusion import state as states_of
 from skfusion._numbers import is_finite, sum_of
+from skfusion.merge import TIES
+from skfusion.pool import Member, ModelPool
 from skfusion.state import (
     RunningSum,
     check_compatible,
@@ -175,6 +177,19 @@ def test_states_that_are_not_finite_are_named(value):
         check_finite(bad, "one")
     with pytest.raises(ValueError, match="'bad' of member 1"):
         weighted_sum([{**bad, "bad": torch.zeros(2)}, bad], [1.0, 0.0])
+
+
+def test_members_on_two_devices_are_named_with_what_helps():
+    here, there = {"w": torch.ones(2)}, {"w": torch.ones(2, device="meta")}
+    with pytest.raises(ValueError, match=r"'w' is on the device 'cpu' in member a and on 'meta' in member b\. Move"):
+        check_compatible([here, there], ["a", "b"])
+    pool = ModelPool([Member("a", here), Member("b", there)])
+    with pytest.raises(ValueError, match=r"'w' is on the device 'cpu' in member 0 and on 'meta' in member 1"):
+        TIES()(pool.states, here)
+    with pytest.raises(ValueError, match=r"'w' of member 'b' is on the device 'meta'.*no numbers. Load its"):
+        pool.check_compatible()
+    with pytest.raises(ValueError, match=r"'w' of member 1 is on the device 'meta'"):
+        weighted_sum([here, there], [0.5, 0.5])
 
 
 def test_difference_is_a_task_vector():

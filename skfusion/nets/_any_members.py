@@ -14,7 +14,7 @@ from skfusion.nets._restored import with_columns_of
 from skfusion.nets._runner import Runner
 from skfusion.nets.vectorized._batched_predictor import BatchedPredictor, Predictors
 from skfusion.pool import Member
-from skfusion.state import State
+from skfusion.state import State, check_has_numbers
 
 
 def predict_members(
@@ -64,6 +64,7 @@ def runners_of(members: Iterable[Member], task: Task, rows: Rows, net: Any = Non
         used = member.net or net
         if id(used) not in by_net:
             by_net[id(used)] = Runner(used, task, rows)
+        check_has_numbers(member.state, repr(member.name))
         by_net[id(used)].place(member.state)  # raises where they do not fit
         runners.append(by_net[id(used)])
     return runners

@@ -173,7 +173,8 @@ class ModelPool(PoolSources, PoolTrials, PoolParts, PoolViews, Sequence[Member])
         any_width : bool, default=False
             Whether tensors may have different shapes, as where hidden layers have different numbers of units.
         """
-        states_of.check_compatible(self.states, [repr(n) for n in self.names], any_width=any_width)
+        names = [repr(n) for n in self.names]
+        states_of.check_compatible(self.states, names, any_width=any_width, any_device=True)  # runners move them
 
     def warn_of_leakage(self, rows: Any, purpose: str) -> int:
         """Warn if more than 5 % of ``rows`` were used to train a member; fewer may be equal to such rows by chance.
