@@ -20,10 +20,8 @@ from skfusion.data import scorer_of
 
 SLACK = 1e-9
 """The rounding error that a bound on a lead may have."""
-
 UNSURE = 1e-6
 """Differences of probabilities that single precision cannot tell apart."""
-
 CHUNK = 65_536
 """Predictions that are worked on at a time, so that they stay in the processor's cache."""
 
@@ -189,7 +187,10 @@ class SquaredError(SumOfParts):
         self.restart()
 
     def scores(self, members: np.ndarray) -> np.ndarray:
-        squares = np.array([self.weight @ (self.total + self.parts[k]) ** 2 for k in members])
+        even, sums, squares = self.weight.min() == self.weight.max(), np.empty_like(self.total), np.empty(len(members))
+        for i, k in enumerate(members):
+            np.add(self.total, self.parts[k], out=sums)
+            squares[i] = self.weight[0] * (sums @ sums) if even else self.weight @ sums**2
         return self.best - squares / (self.n + 1) ** 2
 
     def gains(self) -> np.ndarray:
@@ -238,8 +239,7 @@ class AreaUnderCurve(SumOfParts):
 
     def _sorted(self, mean: np.ndarray) -> tuple[float, float]:
         """Return the area twice; pairs of equal probability count half."""
-        positive, negative = np.split(mean, [self.n_positive])
-        of_positive, of_negative = self.weights
+        (positive, negative), (of_positive, of_negative) = np.split(mean, [self.n_positive]), self.weights
         if of_negative is None:
             negative, below = np.sort(negative), np.arange(len(negative) + 1.0)
             positive = np.sort(positive)  # in order they are found faster

@@ -54,7 +54,8 @@ def test_log_loss_matches_the_literal_selection(seed, n_members, weighted):
 @pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("kind", ["smooth", "votes", "tenths", "float32"])
 @pytest.mark.parametrize("weighted", [False, True])
-def test_the_area_under_the_curve_matches_the_literal_selection(seed, kind, weighted):
+def test_the_area_under_the_curve_matches_the_literal_selection(seed, kind, weighted, monkeypatch):
+    monkeypatch.setattr(_running, "BINS", (4, 32))
     P, y = guesses("classification", 7, n=70, n_outputs=2, seed=seed)
     if kind == "votes":  # most pairs of rows tie
         P = np.eye(2)[P.argmax(axis=2)]
@@ -80,6 +81,7 @@ def test_the_area_under_the_curve_asks_no_scorer_for_candidates(monkeypatch):
 
 
 def test_the_area_of_candidates_far_from_the_best_is_not_sorted(monkeypatch):
+    monkeypatch.setattr(_running, "BINS", (64,))
     P, y = guesses("classification", 12, n=400, n_outputs=2, seed=1)
     P[6:] = P[6:, ::-1]  # the rows of half of the members are mixed up, so that these are useless
     sorted_ones, of_sorted = [], _running.AreaUnderCurve._sorted
