@@ -20,12 +20,16 @@ from skfusion.data import scorer_of
 
 SLACK = 1e-9
 """The rounding error that a bound on a lead may have."""
-
 UNSURE = 1e-6
 """Differences of probabilities that single precision cannot tell apart."""
-
 CHUNK = 65_536
 """Predictions that are worked on at a time, so that they stay in the processor's cache."""
+
+
+BINS = 2**12, 2**16
+"""Bins of probabilities, the coarse ones first."""
+FINEST = 2e-6
+"""Scores that are so far from the best one are not equal to it in the digits that are compared."""
 
 
 class Running(ABC):
@@ -183,11 +187,68 @@ class SquaredError(SumOfParts):
         self.restart()
 
     def scores(self, members: np.ndarray) -> np.ndarray:
-        squares = np.array([self.weight @ (self.total + self.parts[k]) ** 2 for k in members])
+        even, sums, squares = self.weight.min() == self.weight.max(), np.empty_like(self.total), np.empty(len(members))
+        for i, k in enumerate(members):
+            np.add(self.total, self.parts[k], out=sums)
+            squares[i] = self.weight[0] * (sums @ sums) if even else self.weight @ sums**2
         return self.best - squares / (self.n + 1) ** 2
 
     def gains(self) -> np.ndarray:
         return -((self.total / self.n) ** 2).reshape(self.n_rows, -1).mean(axis=1)
+
+
+class AreaUnderCurve(SumOfParts):
+    """The area under the ROC curve of two classes: the share of pairs of rows, one of each, in the right order.
+
+    Rows are counted in bins of their probability: pairs in two bins are known, and those within one bound the score.
+    Only the candidates that may still be the best one are counted in finer bins, and the last few are sorted.
+    """
+
+    by_row = False
+
+    def __init__(self, held: HeldOut):
+        order = np.argsort(held.y == 0, kind="stable")
+        self.n_positive = np.count_nonzero(held.y)
+        self.parts = held.P[:, order, 1].astype(np.float64)
+        self.weight = held.weight[order] if held.weighted else None
+        self.weights = (None, None) if self.weight is None else np.split(self.weight, [self.n_positive])
+        sizes = [self.n_positive, len(order) - self.n_positive] if self.weight is None else map(np.sum, self.weights)
+        self.n_pairs = float(np.prod([*sizes], dtype=np.float64))
+        self.low, self.width = self.parts.min(), float(np.ptp(self.parts)) or 1.0
+        self.restart()
+
+    def scores(self, members: np.ndarray) -> np.ndarray:
+        low, high = np.zeros(len(members)), np.ones(len(members))
+        finer = [n for n in BINS if n < 2 * self.parts.shape[1]]  # which would cost more than to sort
+        for n_bins in (*finer, None):
+            for i in np.flatnonzero(high >= low.max() - FINEST):
+                mean = (self.total + self.parts[members[i]]) / (self.n + 1)  # whose ties are those that count
+                low[i], high[i] = self._sorted(mean) if n_bins is None else self._binned(mean, n_bins)
+        return (low + high) / 2
+
+    def _binned(self, mean: np.ndarray, n_bins: int) -> tuple[float, float]:
+        """Return the least and the largest area that rows in such bins may have."""
+        places = ((mean - self.low) * (n_bins / self.width)).astype(np.intp)
+        np.clip(places, 0, n_bins - 1, out=places)
+        positive, negative = (
+            np.bincount(part, weight, n_bins).astype(np.float64, copy=False)
+            for part, weight in zip(np.split(places, [self.n_positive]), self.weights, strict=True)
+        )
+        known, within = positive[1:] @ negative.cumsum()[:-1], positive @ negative
+        return known / self.n_pairs - SLACK, (known + within) / self.n_pairs + SLACK
+
+    def _sorted(self, mean: np.ndarray) -> tuple[float, float]:
+        """Return the area twice; pairs of equal probability count half."""
+        (positive, negative), (of_positive, of_negative) = np.split(mean, [self.n_positive]), self.weights
+        if of_negative is None:
+            negative, below = np.sort(negative), np.arange(len(negative) + 1.0)
+            positive = np.sort(positive)  # in order they are found faster
+        else:
+            order = np.argsort(negative)
+            negative, below = negative[order], np.concatenate([[0.0], of_negative[order].cumsum()])
+        shares = below[negative.searchsorted(positive)] + below[negative.searchsorted(positive, "right")]
+        area = float(shares.sum() if of_positive is None else shares @ of_positive) / 2 / self.n_pairs
+        return area, area
 
 
 class Scorer(SumOfParts):
@@ -232,4 +293,8 @@ def by_row(scoring: Any, task: Task) -> bool:
 def running(scoring: Any, held: HeldOut) -> Running:
     """Return the running average with the fastest way to compute a score; log-loss, or R2, when it is None."""
     varied = scoring != "r2" or bool((held.y != held.y[0]).any(axis=0).all())
-    return BY_ROW[held.task][scoring](held) if varied and by_row(scoring, held.task) else Scorer(held, scoring)
+    if varied and by_row(scoring, held.task):
+        return BY_ROW[held.task][scoring](held)
+    if scoring == "roc_auc" and held.task == "classification" and held.P.shape[2] == 2 and 0 < held.y.mean() < 1:
+        return AreaUnderCurve(held)
+    return Scorer(held, scoring)

@@ -115,7 +115,7 @@ class Runner:
         """
         first, on_cpu = one_of(X), torch.device(self.device).type == "cpu"
         # On a CPU, activations of so many rows stay in its cache; those of images are larger.
-        size = (2048 if on_cpu else 8192) if first.ndim == 2 else (64 if on_cpu else 512)
+        size = (4096 if on_cpu else 8192) if first.ndim == 2 else (64 if on_cpu else 512)
         for i in range(0, len(first), size):
             part = {k: v[i : i + size] for k, v in X.items()} if isinstance(X, dict) else X[i : i + size]
             yield tensors(part, self.dtype, self.device)

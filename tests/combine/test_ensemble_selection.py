@@ -22,7 +22,7 @@ from sklearn.metrics import (
     roc_auc_score,
 )
 
-from skfusion.combine import EnsembleSelection, _budget
+from skfusion.combine import EnsembleSelection, _budget, _running
 from skfusion.combine._ensemble_selection import standard_errors
 
 TASKS = ["classification", "multilabel", "regression"]
@@ -49,6 +49,47 @@ def test_log_loss_matches_the_literal_selection(seed, n_members, weighted):
     for scoring in (None, "neg_log_loss"):
         fitted = EnsembleSelection(scoring=scoring).fit(P, y, "classification", weight)
         assert_same_path(fitted, P, log_loss_score(y, weight))
+
+
+@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("kind", ["smooth", "votes", "tenths", "float32"])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_the_area_under_the_curve_matches_the_literal_selection(seed, kind, weighted, monkeypatch):
+    monkeypatch.setattr(_running, "BINS", (4, 32))
+    P, y = guesses("classification", 7, n=70, n_outputs=2, seed=seed)
+    if kind == "votes":  # most pairs of rows tie
+        P = np.eye(2)[P.argmax(axis=2)]
+    elif kind == "tenths":
+        P = P.round(1)
+    elif kind == "float32":
+        P = P.astype(np.float32)
+    weight = np.random.RandomState(seed).randint(1, 4, size=len(y)) if weighted else None
+
+    def area(p):
+        return roc_auc_score(y, p[:, 1], sample_weight=weight)
+
+    fitted = EnsembleSelection(10, scoring="roc_auc").fit(P, y, "classification", weight)
+    order, scores = forward_selection(P, area, n_rounds=10)
+    assert fitted.order_[0].tolist() == order
+    assert np.allclose(fitted.scores_[0], scores, rtol=0, atol=1e-9)
+
+
+def test_the_area_under_the_curve_asks_no_scorer_for_candidates(monkeypatch):
+    P, y = guesses("classification", 6, n=60, n_outputs=2, seed=0)
+    monkeypatch.setattr(_running, "scorer_of", lambda *_: pytest.fail("a scorer was made"))
+    EnsembleSelection(5, scoring="roc_auc").fit(P, y, "classification")
+
+
+def test_the_area_of_candidates_far_from_the_best_is_not_sorted(monkeypatch):
+    monkeypatch.setattr(_running, "BINS", (64,))
+    P, y = guesses("classification", 12, n=400, n_outputs=2, seed=1)
+    P[6:] = P[6:, ::-1]  # the rows of half of the members are mixed up, so that these are useless
+    sorted_ones, of_sorted = [], _running.AreaUnderCurve._sorted
+    monkeypatch.setattr(
+        _running.AreaUnderCurve, "_sorted", lambda self, mean: sorted_ones.append(1) or of_sorted(self, mean)
+    )
+    EnsembleSelection(1, scoring="roc_auc").fit(P, y, "classification")
+    assert 1 <= len(sorted_ones) <= 6
 
 
 @pytest.mark.parametrize("seed", range(5))
