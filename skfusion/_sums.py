@@ -16,6 +16,9 @@ from skfusion._numbers import is_stored_only, is_summed, largest, narrowed, sum_
 
 _SMALL = 2**16
 """Numbers up to which a tensor is copied into a buffer; a larger one costs more memory than calls."""
+_PART = 2**16
+"""Numbers of a large tensor that are added at a time: sums in double precision that leave the processor's cache take
+twice as long, and more where the system maps their memory anew each time."""
 _LINE = 64
 """Bytes of a line of a processor's cache, on which tensors begin: kernels may round by where their operands begin."""
 _AT_A_TIME = 8
@@ -164,5 +167,10 @@ class WeightedSums:
         first = self._states[0][name]
         if not is_summed(first):
             return narrowed(largest([self._states[k][name] for k in kept]), first.dtype, name)
-        total = sum_of([self._states[k][name] for k in kept], [*kept.values()])
-        return narrowed(total, first.dtype, name)
+        tensors = [self._states[k][name].detach().reshape(-1) for k in kept]
+        out = torch.empty(first.shape, dtype=first.dtype, device=first.device)
+        size = _PART if first.device.type == "cpu" else max(1, first.numel())
+        for start in range(0, first.numel(), size):
+            total = sum_of([t[start : start + size] for t in tensors], [*kept.values()])
+            out.view(-1)[start : start + size] = narrowed(total, first.dtype, name)
+        return out
