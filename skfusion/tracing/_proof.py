@@ -198,27 +198,32 @@ def _faulty(symmetry: Symmetry, probes: Sequence[Probe], seed: int) -> list[str]
             if not probe.error(state) <= probe.tolerance:
                 permute_in_place(symmetry, symmetry.invert(total), state)  # which restores the states of the probes
                 check_repeats(probe)
-                return _bisect(symmetry, probe, element)
+                return _bisect(symmetry, probe, total)
     return []
 
 
 def elements(symmetry: Symmetry, seed: int) -> Iterator[Permutations]:
-    """Yield the two random elements by which a symmetry is verified.
+    """Yield the two random elements by which a symmetry is verified, which are applied one after the other.
 
     If only a part of the permutations of a group leaves the outputs as they are, these form a subgroup, which has at
     most half of them, so that a random permutation is among them with a probability of at most 1/2, and both are with
     1/4. In a group of more than ``FEW`` units the first element moves each unit, so that no single one may be special,
     and the second one moves ``FEW`` of them only, which costs less and leaves no room for errors that cancel out.
     """
+    every, second = symmetry.sample(seed), symmetry.sample(seed + 1)
+    few = dict(symmetry.compose(symmetry.invert(every), second))  # with the first one it makes the second one
     rng = np.random.default_rng(seed)
-    every, few = symmetry.sample(rng), symmetry.identity()
     for name, group in symmetry.groups.items():
         n = group.size
+        if n <= FEW:
+            continue
         for p in every[name].reshape(-1, n):
-            while n > FEW and (p == np.arange(n)).any():
+            while (p == np.arange(n)).any():
                 rng.shuffle(p)
+        few[name] = second[name]
         for p in few[name].reshape(-1, n):
-            some = rng.choice(n, min(n, FEW), replace=False)
+            some = p[:FEW].copy()
+            p[:] = np.arange(n)
             p[np.sort(some)] = some
     yield every
     yield few
