@@ -54,7 +54,7 @@ class Judge(Objective):
         self._by_rank = getattr(self._score, "by_rank", False) and is_monotone(runner.net, runner.task)
         weight = None if held_out.weight is None else torch.from_numpy(held_out.weight).to(runner.device)
         y = tensors(targets(runner.net, held_out.y, runner.task), runner.dtype, runner.device)
-        self._inputs = list(runner.chunks(held_out.X))
+        self._inputs = list(runner.chunks(held_out.X, 4096))  # small networks are called less often
         # skorch's own ``get_loss`` does not look at the inputs, so that they need not be in memory twice.
         reads_inputs = not str(type(runner.net).get_loss.__module__).startswith("skorch.")
         self._all = Batch(tensors(held_out.X, runner.dtype, runner.device) if reads_inputs else {}, y, weight)

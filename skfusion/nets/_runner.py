@@ -105,8 +105,10 @@ class Runner:
             for key, t in state.items()
         )
 
-    def chunks(self, X: Inputs) -> Iterator[Any]:
+    def chunks(self, X: Inputs, n_rows: int = 2048) -> Iterator[Any]:
         """Iterate over inputs as tensors, of as many rows as suit the device; see :meth:`Runner.predict`.
+
+        ``n_rows`` are those of a table on a CPU.
 
         Yields
         ------
@@ -115,7 +117,7 @@ class Runner:
         """
         first, on_cpu = one_of(X), torch.device(self.device).type == "cpu"
         # On a CPU, activations of so many rows stay in its cache; those of images are larger.
-        size = (4096 if on_cpu else 8192) if first.ndim == 2 else (64 if on_cpu else 512)
+        size = (n_rows if on_cpu else 8192) if first.ndim == 2 else (64 if on_cpu else 512)
         for i in range(0, len(first), size):
             part = {k: v[i : i + size] for k, v in X.items()} if isinstance(X, dict) else X[i : i + size]
             yield tensors(part, self.dtype, self.device)

@@ -558,7 +558,7 @@ def test_chunks_of_many_rows_and_of_images():
     runner = Runner(net, "classification", CLASSES)
     many = np.random.RandomState(1).normal(size=(9000, 3)).astype(np.float32)
     state = nets.state_of(nets.fit(net.set_params(max_epochs=1), CLASSES, 0))
-    assert [len(c) for c in runner.chunks(many)] == [4096] * 2 + [808]
+    assert [len(c) for c in runner.chunks(many)] == [2048] * 4 + [808]
     assert [len(c) for c in runner.chunks(many.reshape(-1, 3, 1))] == [64] * 140 + [40]
     assert np.array_equal(runner.predict(state, many)[8192:], runner.predict(state, many[8192:]))
 
