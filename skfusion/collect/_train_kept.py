@@ -17,6 +17,7 @@ import numpy as np
 from joblib import delayed, effective_n_jobs
 
 from skfusion import nets
+from skfusion._keys import distinct
 from skfusion._rows import Rows
 from skfusion.collect._run_folder import RunFolder, keys_of
 from skfusion.nets import DivergedError, EpochHook, Run
@@ -145,7 +146,7 @@ def _keep_chunk(
         if run.name in watched.ended:
             outcomes[run.name] = [], members, failure
             continue
-        marks = rows.marks if run.index is None else np.unique(rows.marks[run.index])
+        marks = rows.marks if run.index is None else distinct(rows.marks[run.index])
         names = keeping.folder.put(keys[run.name], run, [m.replace(rows=marks) for m in members], failure)
         outcomes[run.name] = names, [], failure
     return outcomes, reason

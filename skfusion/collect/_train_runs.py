@@ -18,6 +18,7 @@ from sklearn.base import clone
 from torch import nn
 
 from skfusion import nets
+from skfusion._keys import distinct
 from skfusion._rows import Rows
 from skfusion._vectorized import NotVectorizableError
 from skfusion.collect._run_folder import RunFolder
@@ -73,7 +74,7 @@ def train(
     several_nets = len({id(run.net or net) for run in runs}) > 1
 
     def completed(run: Run, kept: list[Member]) -> list[Member]:
-        marks = rows.marks if run.index is None else np.unique(rows.marks[run.index])
+        marks = rows.marks if run.index is None else distinct(rows.marks[run.index])
         meta = {"own_net": True} if several_nets and run.net is not None else {}  # which ensembles run the member in
         return [m.replace(rows=marks, net=m.net or run.net or net, meta={**meta, **m.meta}) for m in kept]
 
