@@ -27,7 +27,7 @@ def default_score(task: Task) -> Score:
     def accuracy(p: np.ndarray, rows: Rows) -> float:
         right = ((p > 0.5) == rows.y).all(axis=1) if task == "multilabel" else p.argmax(axis=1) == rows.y
         if rows.weight is None and len(right):
-            return np.count_nonzero(right) / len(right)
+            return float(np.count_nonzero(right) / len(right))
         return float(np.average(right, weights=rows.weight))
 
     accuracy.by_rank = task == "classification"  # which output is largest is all that it reads

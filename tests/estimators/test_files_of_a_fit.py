@@ -6,7 +6,9 @@ from pathlib import Path
 
 import skfusion
 
-MAX_FILES = 46  # six of them are the network for tables: its inputs, statistics, encoding, layers, dropout and loss
+MAX_FILES = 48
+"""Six of them are the network for tables: its inputs, statistics, encoding, layers, dropout and loss. Two are short and
+were parts of others: sets of hashes, and sums of states."""
 
 TRACED = """
 import os, sys, warnings
