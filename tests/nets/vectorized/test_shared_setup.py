@@ -16,7 +16,7 @@ from torch import nn
 
 from skfusion import _rows, nets
 from skfusion._rows import Rows
-from skfusion.nets.vectorized._epoch_scores import accuracy, may_draw_from_numpy
+from skfusion.nets.vectorized._epoch_scores import _softmax_free, _takes_softmax, accuracy, may_draw_from_numpy
 
 R = nn.ReLU
 SPLIT = {"train_split": ValidSplit(4)}
@@ -151,6 +151,37 @@ def test_the_accuracy_is_that_of_the_scorer(y, predicted):
     found = accuracy(net, X[: len(y)], y)
     assert found == check_scoring(net, "accuracy")(net, X[: len(y)], y) == accuracy_score(y, predicted)
     assert type(found) is float
+
+
+def outputs():
+    """Outputs of a network for five rows, by what is special about them."""
+    far = torch.randn(5, 3, generator=torch.Generator().manual_seed(0)).round(decimals=1)
+    close, tied, wide, odd = (far.clone() for _ in range(4))
+    close[:, 1] = close[:, 2] + torch.tensor([0.0, 1e-8, -1e-7, 1e-5, 2e-3])
+    tied[:] = 0.5
+    wide *= 1e6
+    odd[2, 1] = float("nan")
+    odd[3, 0] = float("inf")
+    return {"far": far, "close": close, "tied": tied, "wide": wide, "odd": odd, "half": close.half()}
+
+
+@pytest.mark.parametrize("kind", outputs())
+@pytest.mark.parametrize("aside", [False, True])
+def test_predictions_without_softmax_are_those_with_it(kind, aside):
+    net = classifier(R).initialize()
+    out = outputs()[kind]
+    batches = [out[:3], out[3:]]
+    with patch.object(
+        net, "forward_iter", lambda *_, **__: iter([(b, b) if aside else b for b in batches]), create=True
+    ):
+        assert _takes_softmax(net)
+        assert _softmax_free(net, X[:5]).tolist() == net.predict(X[:5]).tolist()
+
+
+def test_other_nets_predict_as_they_do():
+    assert not _takes_softmax(Fixed(Net, criterion=nn.CrossEntropyLoss).initialize())
+    assert not _takes_softmax(classifier(R, predict_nonlinearity=None).initialize())
+    assert not _takes_softmax(classifier(R, criterion=nn.NLLLoss).initialize())
 
 
 def test_targets_and_predictions_of_other_lengths_are_an_error():
