@@ -105,7 +105,7 @@ def prepared(
 ) -> Ready:
     """Return a clone of a net, initialised from the global generators, with what :func:`fit` takes.
 
-    ``made`` keeps the tensors of rows, so that many nets share them.
+    ``made`` keeps the tensors of rows, and the folds of ``train_split``, so that many nets share them.
     """
     watch = watch or Watch()
     net = clone(net)
@@ -122,7 +122,8 @@ def prepared(
         raise ValueError("BatchNorm cannot train on n_samples=1 row; give at least 2 rows.")
     user_settings = net.iterator_train, net.iterator_valid, net.train_split
     if net.train_split is not None:
-        net.train_split = unit_split(net.train_split, rows)  # else copies of a row would be on both sides
+        # Else copies of a row would be on both sides.
+        net.train_split = unit_split(net.train_split, rows, made=made)
     X, y = _feed(net, rows, batch_norm, {} if made is None else made, soft)
     if watch.schedule is not None and any(isinstance(c, LRScheduler) for _, c in net.callbacks_):
         warnings.warn(

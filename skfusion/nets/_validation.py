@@ -27,11 +27,12 @@ class UnitSplit:
     a number or a share becomes one of groups. Validation data that is no part of the given data, such as that of
     ``predefined_split``, stays as it is.
 
-    ``index`` has the positions of the rows that the dataset holds, with repetitions; all rows when omitted.
+    ``index`` has the positions of the rows that the dataset holds, with repetitions; all rows when omitted. ``made``
+    keeps what nets on the same rows share.
     """
 
-    def __init__(self, split: Any, rows: Rows, index: np.ndarray | None = None):
-        self.split, self.rows, self.index = split, rows, index
+    def __init__(self, split: Any, rows: Rows, index: np.ndarray | None = None, made: dict[Any, Any] | None = None):
+        self.split, self.rows, self.index, self.made = split, rows, index, made
 
     @cached_property
     def _units(self) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
@@ -49,8 +50,9 @@ class UnitSplit:
         first, unit, groups = self._units
         given = () if y is None else (y,)
         if get_len(dataset) != len(unit) or (groups is None and len(first) == len(unit)):
-            split = _of_few(self.split, get_len(dataset), *given) if type(self.split) is ValidSplit else self.split
-            return split(dataset, *given, **options)
+            if type(self.split) is ValidSplit:
+                return self._of_distinct(dataset, y, **options)
+            return self.split(dataset, *given, **options)
         if groups is not None and len(first) < 2:
             raise ValueError(
                 "The net's train_split keeps groups together, and all rows of a training are of one group. Give more "
@@ -75,6 +77,18 @@ class UnitSplit:
 
         train, valid = parts
         return (dataset if train is some else whole(train)), whole(valid)
+
+    def _of_distinct(self, dataset: Any, y: Any, **options: Any) -> tuple[Any, Any]:
+        """Return the parts by skorch's split; folds, which are not drawn, are found once for all nets on the rows."""
+        n, split, given = get_len(dataset), self.split, () if y is None else (y,)
+        if self.made is None or options or not isinstance(split.cv, Integral):
+            return _of_few(split, n, *given)(dataset, *given, **options)
+        key = "folds", split.cv, split.stratified, n
+        if key not in self.made or self.made[key][0] is not y:
+            parts = _of_few(split, n, *given)(dataset, *given)
+            self.made[key] = y, [part.indices for part in parts]
+        train, valid = self.made[key][1]
+        return Subset(dataset, train), Subset(dataset, valid)
 
 
 class FixedSplit:
@@ -104,18 +118,18 @@ def fixed_split(net: Any, rows: Rows, seed: int) -> FixedSplit | None:
     return None if held is None else FixedSplit(np.isin(np.arange(len(rows)), held))
 
 
-def unit_split(split: Any, rows: Rows, index: np.ndarray | None = None) -> Any:
+def unit_split(split: Any, rows: Rows, index: np.ndarray | None = None, made: dict[Any, Any] | None = None) -> Any:
     """Return a ``train_split`` in place of a net's, which keeps equal rows and groups on one side; None for None.
 
     A split whose attribute ``keeps_units`` is true stays as it is. ``index`` has the positions of the rows that are
-    trained on, with repetitions; all rows when omitted.
+    trained on, with repetitions; all rows when omitted. ``made`` keeps what nets on the same rows share.
     """
     if isinstance(split, FixedSplit):
         place = rows.position if index is None else index
         return split if place is None else FixedSplit(split.held[place])
     if split is None or isinstance(split, UnitSplit) or getattr(split, "keeps_units", False):
         return split
-    return UnitSplit(split, rows, index)
+    return UnitSplit(split, rows, index, made)
 
 
 def _within(part: Any, source: Any) -> np.ndarray | None:

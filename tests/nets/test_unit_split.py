@@ -23,7 +23,7 @@ from skfusion import (
 )
 from skfusion._rows import Rows
 from skfusion.collect import Bootstrap, FineTunes, Seeds, TangentFineTunes, Tasks
-from skfusion.nets import fixed_split, mlp_classifier, unit_split
+from skfusion.nets import _validation, fixed_split, mlp_classifier, unit_split
 from skfusion.nets._validation import FixedSplit
 from skfusion.testing._laws_chance import memorising_net
 
@@ -260,3 +260,23 @@ def test_bags_that_validate_are_looped_without_a_word(recwarn):
     assert not recwarn
     with pytest.warns(UserWarning, match="its members differ in rows"):
         Bootstrap(4, vectorize=True).collect(net, X, Y, random_state=0)
+
+
+def test_nets_on_the_same_rows_share_folds(monkeypatch):
+    X, y = np.random.RandomState(0).rand(40, 3).astype("float32"), np.arange(40) % 4
+    rows, made, calls = Rows(X, y, task="classification"), {}, []
+    of_few = _validation._of_few
+    monkeypatch.setattr(_validation, "_of_few", lambda *args: calls.append(args) or of_few(*args))
+
+    def divided(split, targets, **shared):
+        return [[*part.indices] for part in unit_split(split, rows, **shared)(Dataset(X, targets), targets)]
+
+    folds = ValidSplit(5, stratified=True)
+    assert all(divided(folds, y, made=made) == divided(folds, y) for _ in range(3))
+    assert len(calls) == 1 + 3
+    # Other targets have folds of their own, and so has another number of folds; shares are drawn.
+    other = np.roll(np.repeat(np.arange(4), 10), 3)
+    assert divided(folds, other, made=made) == divided(folds, other) != divided(folds, y)
+    assert divided(ValidSplit(4, stratified=True), y, made=made) == divided(ValidSplit(4, stratified=True), y)
+    drawn = ValidSplit(0.3, random_state=np.random.RandomState(0))
+    assert divided(drawn, y, made=made) != divided(drawn, y, made=made)

@@ -58,17 +58,21 @@ def _takes_softmax(net: Any) -> bool:
 
 
 def _softmax_free(net: Any, X: Any) -> np.ndarray:
-    """Return what such a net predicts, without the softmax where no two outputs of a row are so close that it matters.
+    """Return what such a net predicts, with a softmax only of the rows of which two outputs are close.
 
     The softmax of a row keeps the order of numbers that differ by a thousandth, and may round closer ones to a tie.
     """
     codes = []
     for batch in net.forward_iter(X, training=False):
         out = batch[0] if isinstance(batch, tuple) else batch
-        exact = out.dim() == 2 and out.dtype in (torch.float32, torch.float64)
-        if not exact or int((out > out.amax(1, keepdim=True) - _APART).sum()) != len(out):
-            out = torch.softmax(out, -1)
-        codes.append(to_numpy(out).argmax(axis=1))
+        if out.dim() != 2 or out.dtype not in (torch.float32, torch.float64):
+            codes.append(to_numpy(torch.softmax(out, -1)).argmax(axis=1))
+            continue
+        of_batch = to_numpy(out).argmax(axis=1)
+        close = (out > out.amax(1, keepdim=True) - _APART).sum(1) != 1
+        if close.any():  # also where a number is not finite
+            of_batch[to_numpy(close)] = to_numpy(torch.softmax(out[close], -1)).argmax(axis=1)
+        codes.append(of_batch)
     return np.concatenate(codes)
 
 
