@@ -107,14 +107,20 @@ def test_the_garbage_collector_is_as_it_was_after_the_command_line(monkeypatch, 
     assert during == [False]
 
 
-def test_the_garbage_collector_works_while_a_command_does(monkeypatch):
-    frozen = []
-    monkeypatch.setattr(gc, "freeze", lambda: frozen.append(gc.isenabled()))
-    gc.disable()
+@pytest.mark.parametrize("on", [True, False])
+def test_the_garbage_collector_works_while_a_command_does_where_it_did_before(monkeypatch, on):
+    at_exit = []
+    monkeypatch.setattr(_imported.atexit, "register", at_exit.append)
+    monkeypatch.setattr(cli, "app", lambda: during.append((_imported.imported("_merge"), gc.isenabled())))
+    before, frozen, during = gc.isenabled(), gc.get_freeze_count(), []
+    (gc.enable if on else gc.disable)()
     try:
-        assert _imported.imported("_merge") is _merge
-        assert gc.isenabled()
+        cli.main()
+        assert gc.isenabled() == on
+        _imported.imported("_merge")  # as where something else runs the commands
+        assert gc.isenabled() == on
     finally:
-        gc.enable()
-    _imported.imported("_merge")
-    assert frozen == [False]  # not where it was on, as in another program
+        (gc.enable if before else gc.disable)()
+    assert during == [(_merge, on)]
+    assert gc.get_freeze_count() == frozen
+    assert at_exit == [gc.freeze] * (on and not frozen)
