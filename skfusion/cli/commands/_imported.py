@@ -38,6 +38,7 @@ def imported(name: str) -> Any:
     """
     module = importlib.import_module(f"skfusion.cli.{name}")
     if _AT_REST.get() and not gc.isenabled():
-        gc.freeze()
+        if not gc.get_freeze_count():  # what something else has frozen cannot be told from more of it
+            gc.freeze()
         gc.enable()
     return module
