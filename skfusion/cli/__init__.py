@@ -12,7 +12,6 @@ only one that imports typer and prints. A new command is two such files, and its
 
 from __future__ import annotations
 
-import gc
 import importlib
 from typing import Annotated, Any
 
@@ -21,6 +20,7 @@ from rich.console import Console
 
 from skfusion import __version__
 from skfusion.cli._help import Command, Group
+from skfusion.cli.commands._imported import collector_at_rest
 
 __all__ = ["main"]
 
@@ -54,13 +54,8 @@ app = typer.Typer(cls=Commands, no_args_is_help=True, add_completion=False, pret
 
 def main() -> None:
     """Run the command line; the garbage collector rests until what the command needs is imported."""
-    collected = gc.isenabled()
-    gc.disable()
-    try:
+    with collector_at_rest():
         app()
-    finally:
-        if collected:
-            gc.enable()
 
 
 def _show_version(asked: bool) -> None:

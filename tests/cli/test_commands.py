@@ -107,14 +107,24 @@ def test_the_garbage_collector_is_as_it_was_after_the_command_line(monkeypatch, 
     assert during == [False]
 
 
-def test_the_garbage_collector_works_while_a_command_does(monkeypatch):
-    frozen = []
-    monkeypatch.setattr(gc, "freeze", lambda: frozen.append(gc.isenabled()))
-    gc.disable()
+@pytest.mark.parametrize("frozen", [0, 5])
+@pytest.mark.parametrize("on", [True, False])
+def test_the_garbage_collector_works_while_a_command_does_where_it_did_before(monkeypatch, on, frozen):
+    count, at_exit, during = [frozen], [], []
+    monkeypatch.setattr(gc, "get_freeze_count", lambda: count[-1])
+    monkeypatch.setattr(gc, "freeze", lambda: count.append(7))
+    monkeypatch.setattr(gc, "unfreeze", lambda: count.append(0))
+    monkeypatch.setattr(_imported.atexit, "register", at_exit.append)
+    monkeypatch.setattr(cli, "app", lambda: during.append((_imported.imported("_merge"), gc.isenabled())))
+    before = gc.isenabled()
+    (gc.enable if on else gc.disable)()
     try:
-        assert _imported.imported("_merge") is _merge
-        assert gc.isenabled()
+        cli.main()
+        assert gc.isenabled() == on
+        _imported.imported("_merge")  # as where something else runs the commands
+        assert gc.isenabled() == on
     finally:
-        gc.enable()
-    _imported.imported("_merge")
-    assert frozen == [False]  # not where it was on, as in another program
+        (gc.enable if before else gc.disable)()
+    assert during == [(_merge, on)]
+    assert count == ([0, 7, 0] if on and not frozen else [frozen])
+    assert at_exit == [gc.freeze] * (len(count) > 1)

@@ -27,20 +27,33 @@ def write_onnx(path: Path, module: nn.Module, inputs: Any, expected: np.ndarray,
     """Write a module, which takes a tensor or a dict of tensors, and compare what the file predicts for the inputs."""
     if missing := [name for name in ("onnx", "onnxscript") if find_spec(name) is None]:
         raise ImportError(f"Writing ONNX files needs {' and '.join(missing)}: pip install skfusion[onnx].")
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder. Give the path of a file.")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"The folder {path.parent} of the file does not exist. Make it first.")
     example = _taken(inputs, torch.arange(_ROWS) % len(expected))
     names = [*inputs] if isinstance(inputs, dict) else ["X"]
     try:
-        program = _exported(module, (example,), input_names=names, output_names=[output])
-    except Exception as error:  # whatever torch, onnxscript and the module raise
+        content, session = _loaded(module, (example,), input_names=names, output_names=[output])
+    except Exception as error:  # whatever torch, onnxscript, the runtime and the module raise
         name, part = _smallest_failing(module, example)
         layer = f"the layer {name!r}, {type(part).__name__}" if name else "the module"
         raise ValueError(f"ONNX cannot take {layer}: {_reason(error)} Nothing was written.") from error
-    content = program.model_proto.SerializeToString()
-    if find_spec("onnxruntime") is not None:
+    if session is not None:
         for rows in (torch.arange(len(expected)), torch.arange(1)):
-            _compare(content, _taken(inputs, rows), expected[rows.numpy()])
+            _compare(session, _taken(inputs, rows), expected[rows.numpy()])
     with replacing(path) as file:
         file.write(content)
+
+
+def _loaded(module: nn.Module, args: tuple[Any, ...], **options: Any) -> tuple[bytes, Any]:
+    """Return the content of a module's file, and ONNX Runtime with it, which has not all operators in all dtypes."""
+    content = _exported(module, args, **options).model_proto.SerializeToString()
+    if find_spec("onnxruntime") is None:
+        return content, None
+    import onnxruntime
+
+    return content, onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
 
 
 def _exported(module: nn.Module, args: tuple[Any, ...], **options: Any) -> Any:
@@ -67,11 +80,8 @@ def _taken(inputs: Any, rows: Tensor) -> Any:
     return {k: x[rows] for k, x in inputs.items()} if isinstance(inputs, dict) else inputs[rows]
 
 
-def _compare(content: bytes, inputs: Any, expected: np.ndarray) -> None:
+def _compare(session: Any, inputs: Any, expected: np.ndarray) -> None:
     """Raise where a file predicts something else than the estimator."""
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
     named = inputs if isinstance(inputs, dict) else {"X": inputs}
     try:
         (found,) = session.run(None, {name: x.numpy() for name, x in named.items()})
@@ -101,7 +111,7 @@ class _Call(nn.Module):
 
 
 def _smallest_failing(module: nn.Module, example: Any) -> tuple[str, nn.Module]:
-    """Return the name of the innermost part that cannot be exported by itself, and the part."""
+    """Return the name of the innermost part of which no file can be made and loaded by itself, and the part."""
     calls: dict[str, tuple[Any, Any]] = {}
     handles = [
         part.register_forward_pre_hook(_kept(calls, name), with_kwargs=True) for name, part in module.named_modules()
@@ -117,7 +127,7 @@ def _smallest_failing(module: nn.Module, example: Any) -> tuple[str, nn.Module]:
         for inner, child in _called_parts(name, part, calls):
             args, kwargs = calls[inner]
             try:
-                _exported(_Call(child, [*kwargs]).eval(), ((*args, *kwargs.values()),))
+                _loaded(_Call(child, [*kwargs]).eval(), ((*args, *kwargs.values()),))
             except Exception:
                 name, part = inner, child
                 break

@@ -16,15 +16,14 @@ from skfusion.nets import mlp_classifier, mlp_regressor, tabm_classifier, tabula
 pytest.importorskip("onnxscript")
 onnxruntime = pytest.importorskip("onnxruntime")
 
-X, CODES = make_classification(200, 8, n_informative=5, n_classes=3, random_state=0)
+X, CODES = make_classification(100, 8, n_informative=5, n_classes=3, random_state=0)
 X = X.astype(np.float32)
 X[:, 7] = CODES  # codes of categories
 NAMES = np.array(["c", "a", "b"])[CODES]
 SHORT = {"max_epochs": 2}
 
 
-def run(path, inputs):
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+def run(session, inputs):
     named = inputs if isinstance(inputs, dict) else {"X": inputs}
     (out,) = session.run(None, named)
     return session.get_outputs()[0].name, out
@@ -32,10 +31,11 @@ def run(path, inputs):
 
 def check(estimator, path, inputs=X):
     estimator.to_onnx(path, inputs)
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     values = not hasattr(estimator, "predict_proba")
     for n in (1, 3, len(X)):
         part = {k: v[:n] for k, v in inputs.items()} if isinstance(inputs, dict) else inputs[:n]
-        name, found = run(path, part)
+        name, found = run(session, part)
         expected = estimator.predict(part) if values else estimator.predict_proba(part)
         assert name == ("predictions" if values else "probabilities")
         assert found.dtype == expected.dtype
@@ -57,7 +57,7 @@ class Pictures(nn.Module):
     ("net", "combine"),
     [
         (tabular_classifier(module__categorical=[7], **SHORT), Calibrated(GeometricAverage())),
-        (tabm_classifier(k=4, **SHORT), Stack()),
+        (tabm_classifier(k=2, **SHORT), Stack()),
         (NeuralNetClassifier(Pictures, criterion=nn.CrossEntropyLoss, train_split=None, verbose=0, **SHORT), Median()),
     ],
     ids=["tabular", "TabM", "convolutional"],
@@ -101,13 +101,9 @@ class Turns(nn.Module):
         return X if X.sum() > 0 else -X
 
 
-class Around(nn.Module):
+class Around(nn.Sequential):
     def __init__(self, layer, n_hidden):
-        super().__init__()
-        self.layers = nn.Sequential(nn.Linear(8, 8), nn.ModuleDict({"odd": layer})["odd"], nn.Linear(n_hidden, 3))
-
-    def forward(self, X):
-        return self.layers(X)
+        super().__init__(nn.Linear(8, 8), layer, nn.Linear(n_hidden, 3))
 
 
 @pytest.mark.parametrize(("layer", "n_hidden", "why"), [(Spectrum(), 2, "no operator for aten"), (Turns(), 8, "")])
@@ -124,14 +120,19 @@ def test_the_layer_is_named_and_nothing_is_written(layer, n_hidden, why, tmp_pat
     soup = SoupClassifier(net, random_state=0).fit(X, NAMES)
     path = tmp_path / "model.onnx"
     path.write_bytes(b"before")
-    with pytest.raises(ValueError, match=rf"layers\.1', {type(layer).__name__}: .*{why}.* Nothing was written"):
+    with pytest.raises(ValueError, match=rf"modules_\.0\.1', {type(layer).__name__}: .*{why}.* Nothing was written"):
         soup.to_onnx(path, X)
     assert [file.read_bytes() for file in tmp_path.iterdir()] == [b"before"]
 
 
-def test_predictions_are_compared_before_a_file_is_written(tmp_path, monkeypatch):
+class NoKernel:
+    def __init__(self, content, **options):
+        raise NotImplementedError("no kernel")
+
+
+def test_files_are_loaded_and_compared_before_they_are_written(tmp_path, monkeypatch):
     soup = SoupClassifier(mlp_classifier(**SHORT), random_state=0).fit(X, NAMES)
-    plain, made, exported = soup.predict_proba, [], _onnx._exported
+    path, plain, made, exported = tmp_path / "model.onnx", soup.predict_proba, [], _onnx._exported
 
     def once(*args, **options):
         made.append(made[0] if made else exported(*args, **options))
@@ -141,17 +142,31 @@ def test_predictions_are_compared_before_a_file_is_written(tmp_path, monkeypatch
     with monkeypatch.context() as patch:
         patch.setattr(soup, "predict_proba", lambda X: plain(X) + 1e-3, raising=False)
         with pytest.raises(RuntimeError, match=r"differ by 1.0e-03.* Nothing was written"):
-            soup.to_onnx(tmp_path / "model.onnx", X)
+            soup.to_onnx(path, X)
     with monkeypatch.context() as patch:
         patch.setattr(onnxruntime.InferenceSession, "run", lambda *_: 1 / 0)
-        with pytest.raises(RuntimeError, match=r"does not take 200 rows.* Nothing was written"):
-            soup.to_onnx(tmp_path / "model.onnx", X)
+        with pytest.raises(RuntimeError, match=r"does not take 100 rows.* Nothing was written"):
+            soup.to_onnx(path, X)
+    with monkeypatch.context() as patch:  # as of what is in ONNX, but in ONNX Runtime for other dtypes only
+        patch.setattr(onnxruntime, "InferenceSession", NoKernel)
+        with pytest.raises(ValueError, match=r"the layer 'networks.*Linear: .*no kernel\. Nothing was written"):
+            soup.to_onnx(path, X)
     assert not [*tmp_path.iterdir()]
     with monkeypatch.context() as patch:  # where there is no runtime, a file is written all the same
         patch.setattr(_onnx, "find_spec", lambda name: None if name == "onnxruntime" else name)
-        soup.to_onnx(str(tmp_path / "model.onnx"), X[:1])
-    np.testing.assert_allclose(run(tmp_path / "model.onnx", X)[1], soup.predict_proba(X), atol=1e-6)
-    assert len(made) == 3
+        soup.to_onnx(str(path), X[:1])
+    found = run(onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"]), X)[1]
+    np.testing.assert_allclose(found, soup.predict_proba(X), atol=1e-6)
+    assert all(program is made[0] for program in made)
+
+
+def test_a_place_where_no_file_can_be_is_named_before_anything_is_exported(tmp_path, monkeypatch):
+    soup = SoupClassifier(mlp_classifier(**SHORT), random_state=0).fit(X, NAMES)
+    monkeypatch.setattr(_onnx, "_exported", lambda *_, **__: 1 / 0)
+    with pytest.raises(IsADirectoryError, match="is a folder"):
+        soup.to_onnx(tmp_path, X)
+    with pytest.raises(FileNotFoundError, match=r"folder .*none of the file does not exist"):
+        soup.to_onnx(tmp_path / "none" / "model.onnx", X)
 
 
 def test_a_missing_package_is_named(tmp_path, monkeypatch):
