@@ -173,7 +173,7 @@ def _differentiable(ctx: Any, grad: Tensor, parameters: Sequence[Any], x: Tensor
 
     They are those of views, as a weight may have several uses here, and one in what comes before.
     """
-    x, *parameters = (None if t is None else t.view_as(t) for t in (x, *parameters))
+    x, parameters = x.view_as(x), [None if p is None else p.view_as(p) for p in parameters]
     out = x
     for i, activation in enumerate(ctx.activations):
         weight, bias = parameters[2 * i : 2 * i + 2]
