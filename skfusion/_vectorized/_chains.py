@@ -14,7 +14,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import _has_any_global_hook
 
-from skfusion._vectorized._layers import UnitsFirst, gradient_of_bias, gradient_of_weight, products, units_come_first
+from skfusion._vectorized._layers import (
+    UnitsFirst,
+    gradient_of_bias,
+    gradient_of_weight,
+    is_written_out,
+    products,
+    units_come_first,
+)
 from skfusion._vectorized._members import Members
 
 _BACKWARDS = torch.ops.aten
@@ -107,7 +114,7 @@ class Chain:
         of_members = (
             isinstance(x, Members) and x.dim() == 2 and all(p is None or type(p) is Members for p in parameters)
         )
-        if not (of_members and torch.is_grad_enabled()):
+        if not (of_members and is_written_out(x)):
             for linear, activation in self.layers:
                 x = linear(x) if activation is None else activation(linear(x))
             return x
@@ -138,7 +145,8 @@ class _Layers(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         n = 2 * len(ctx.activations)
-        parameters, inputs = ctx.saved_tensors[:n], ctx.saved_tensors[n:]
+        saved = ctx.saved_tensors  # once: activation checkpointing computes them for one reading
+        parameters, inputs = saved[:n], saved[n:]
         if torch.is_grad_enabled():  # as it is where gradients of gradients are asked for
             return _differentiable(ctx, grads[0], parameters, inputs[0])
         _, of_x, *needed = ctx.needs_input_grad
@@ -161,7 +169,11 @@ class _Layers(torch.autograd.Function):
 
 
 def _differentiable(ctx: Any, grad: Tensor, parameters: Sequence[Any], x: Tensor) -> tuple[Tensor | None, ...]:
-    """Return the gradients that :class:`_Layers` asks for, by autograd, so that they have gradients themselves."""
+    """Return the gradients that :class:`_Layers` asks for, by autograd, so that they have gradients themselves.
+
+    They are those of views, as a weight may have several uses here, and one in what comes before.
+    """
+    x, parameters = x.view_as(x), [None if p is None else p.view_as(p) for p in parameters]
     out = x
     for i, activation in enumerate(ctx.activations):
         weight, bias = parameters[2 * i : 2 * i + 2]

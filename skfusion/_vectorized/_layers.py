@@ -50,10 +50,18 @@ def layer_of_many(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor | Un
     The shapes are (n_members, n_samples, n_inputs), (n_members, n_units, n_inputs) and (n_members, n_units). The
     outputs of a few units are :class:`UnitsFirst` in training.
     """
-    if not (torch.is_grad_enabled() and weight.requires_grad):
+    if not weight.requires_grad or not is_written_out(x):
         return torch.bmm(x, weight.mT) if bias is None else torch.baddbmm(bias.unsqueeze(1), x, weight.mT)
     out: Tensor = _Linear.apply(x, weight, bias)  # type: ignore[no-untyped-call]
     return UnitsFirst(out) if units_come_first(weight) else out
+
+
+def is_written_out(x: Tensor) -> bool:
+    """Return whether the gradient for an input is written out, and not left to torch.
+
+    Where torch computes in a narrower dtype than that of the weights, it knows which gradient has which.
+    """
+    return torch.is_grad_enabled() and not torch.is_autocast_enabled(x.device.type)
 
 
 class UnitsFirst(Members):

@@ -34,6 +34,8 @@ def move(tensor: Tensor, axes: Axes, groups: Mapping[str, Group], perms: Permuta
     if is_stored_only(tensor):
         move(tensor.view(_SIGNED[tensor.element_size()]), axes, groups, perms)
         return
+    if not tensor.numel():
+        return
     for axis, index in _moves(tensor.shape, axes, groups, perms):
         if index.dim() > 1:
             tensor.copy_(_taken(tensor, axis, index))
@@ -73,7 +75,8 @@ def _taken(tensor: Tensor, axis: int, index: Tensor) -> Tensor:
     if index.dim() > 1:
         return torch.take_along_dim(tensor, index.to(tensor.device), axis)
     run = _run_length(index.numpy())  # such as the pixels of a channel that has been flattened
-    if run == 1 and axis == tensor.dim() - 1 > 0:  # to gather single numbers is the faster way
+    last = axis == tensor.dim() - 1 > 0 and tensor.dtype is not torch.complex32  # which torch cannot gather
+    if run == 1 and last:  # to gather single numbers is the faster way
         return tensor.gather(axis, index.to(tensor.device).expand(tensor.shape))
     if run == 1:
         return tensor.index_select(axis, index.to(tensor.device))

@@ -207,8 +207,9 @@ def elements(symmetry: Symmetry, seed: int) -> Iterator[Permutations]:
 
     If only a part of the permutations of a group leaves the outputs as they are, these form a subgroup, which has at
     most half of them, so that a random permutation is among them with a probability of at most 1/2, and both are with
-    1/4. In a group of more than ``FEW`` units the first element moves each unit, so that no single one may be special,
-    and the second one moves ``FEW`` of them only, which costs less and leaves no room for errors that cancel out.
+    1/4. In a group of more than ``FEW`` units the first element moves each unit and exchanges no two, so that no single
+    one and no pair may be special, and the second one moves ``FEW`` of them only, which costs less and leaves no room
+    for errors that cancel out.
     """
     every, second = symmetry.sample(seed), symmetry.sample(seed + 1)
     few = dict(symmetry.compose(symmetry.invert(every), second))  # with the first one it makes the second one
@@ -218,7 +219,7 @@ def elements(symmetry: Symmetry, seed: int) -> Iterator[Permutations]:
         if n <= FEW:
             continue
         for p in every[name].reshape(-1, n):
-            while (p == np.arange(n)).any():
+            while (p == np.arange(n)).any() or (p[p] == np.arange(n)).any():
                 rng.shuffle(p)
         few[name] = second[name]
         for p in few[name].reshape(-1, n):

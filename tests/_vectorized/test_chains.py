@@ -4,6 +4,7 @@ import pytest
 import torch
 from _vectorized.modules import Tied
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from skfusion._vectorized import Members, VectorizedModules
 from skfusion._vectorized import _chains as chains
@@ -79,18 +80,35 @@ def test_gradients_are_those_of_members_alone(name, x_has_gradient):
         torch.testing.assert_close(list(vectorized.by_name(grad[k]).values()), parts)
 
 
-def test_gradients_of_gradients():
+def tied():
+    shared = nn.Linear(20, 20)
+    return nn.Sequential(shared, nn.Tanh(), shared, nn.Tanh(), nn.Linear(20, 1))
+
+
+class Twice(nn.Module):
+    """A chain that gets its own outputs."""
+
+    def __init__(self):
+        super().__init__()
+        self.body = nn.Sequential(nn.Linear(20, 20), nn.Tanh())
+
+    def forward(self, x):
+        return self.body(self.body(x))
+
+
+@pytest.mark.parametrize("made", [narrow, tied, Twice])
+def test_gradients_of_gradients(made):
     torch.manual_seed(0)
-    module = narrow().double()
+    module = made().double()
     x = torch.randn(K, ROWS, 20, dtype=torch.float64, requires_grad=True)
 
     def penalty(loss, leaves):
-        (first,) = torch.autograd.grad(loss, x, create_graph=True)
-        return torch.autograd.grad(first.square().sum(), leaves, allow_unused=True)
+        first = torch.autograd.grad(loss, [x, *leaves], create_graph=True)
+        return torch.autograd.grad(sum(g.square().sum() for g in first), leaves)
 
-    expected = penalty((module(x[0]) ** 2).sum(), [p for n, p in module.named_parameters() if n != "4.bias"])
-    vectorized = VectorizedModules([module, *(narrow().double() for _ in range(K - 1))])
-    found = penalty(losses(vectorized, Members(x)).sum(), [p for n, p in vectorized.leaves.items() if n != "4.bias"])
+    expected = penalty((module(x[0]) ** 2).sum(), [*module.parameters()])
+    vectorized = VectorizedModules([module, *(made().double() for _ in range(K - 1))])
+    found = penalty(losses(vectorized, Members(x)).sum(), [*vectorized.leaves.values()])
     for a, b in zip(found, expected, strict=True):
         torch.testing.assert_close(a[0], b)
 
@@ -153,3 +171,40 @@ def test_a_chain_is_one_step_of_autograd():
     with vectorized.running(True) as module:
         out = module(Members(torch.randn(K, ROWS, 20)))
     assert type(out._units.grad_fn).__name__ == "_LayersBackward"
+
+
+def test_activations_that_are_computed_again():
+    modules = [Checkpointed() for _ in range(K)]
+    x = torch.randn(K, ROWS, 20)
+    expected = []
+    for module, rows in zip(modules, x, strict=True):
+        expected.append([g.clone() for g in torch.autograd.grad((module(rows) ** 2).sum(), [*module.parameters()])])
+    vectorized = VectorizedModules(modules)
+    with vectorized.running(True) as module:
+        grad = vectorized.gradient((module(Members(x)) ** 2).sum((0, 1)).value)
+    for k, parts in enumerate(expected):
+        torch.testing.assert_close(list(vectorized.by_name(grad[k]).values()), parts)
+
+
+class Checkpointed(Twice):
+    """A chain whose activations are not kept, but computed again for the backward pass."""
+
+    def forward(self, x):
+        return checkpoint(self.body, x, use_reentrant=False)
+
+
+def test_networks_that_compute_in_a_narrower_dtype():
+    modules = [nn.Sequential(nn.Linear(20, 8), nn.ReLU(), nn.Linear(8, 3)) for _ in range(K)]
+    x = torch.randn(K, ROWS, 20)
+    expected = []
+    for module, rows in zip(modules, x, strict=True):
+        with torch.autocast("cpu", torch.bfloat16):
+            out = module(rows)
+        expected.append([g.clone() for g in torch.autograd.grad((out.float() ** 2).sum(), [*module.parameters()])])
+    vectorized = VectorizedModules(modules)
+    with torch.autocast("cpu", torch.bfloat16), vectorized.running(True) as module:
+        out = module(Members(x))
+    grad = vectorized.gradient((out.value.float() ** 2).sum((1, 2)))
+    assert out.dtype is torch.bfloat16
+    for k, parts in enumerate(expected):
+        torch.testing.assert_close(list(vectorized.by_name(grad[k]).values()), parts, rtol=0.1, atol=0.1)

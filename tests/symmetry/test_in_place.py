@@ -76,3 +76,21 @@ def test_runs_of_neighbours_move_as_single_positions_do():
                 source = np.arange(n_copies * n)
                 source[positions.reshape(-1)] = positions[:, p].reshape(-1)
                 assert torch.equal(symmetry.permute({"g": p}, {"x": x})["x"], x[:, torch.from_numpy(source)])
+
+
+@pytest.mark.filterwarnings("ignore:ComplexHalf support is experimental")
+def test_complex_numbers_of_half_precision():
+    symmetry = Symmetry.of_axes({"x": (None, "g")}, {"x": torch.zeros(3, 12)})
+    x = torch.arange(36.0).reshape(3, 12)
+    element, half = symmetry.sample(0), x.to(torch.complex64).to(torch.complex32)
+    expected = symmetry.permute(element, {"x": x})["x"]
+    assert torch.equal(symmetry.permute(element, {"x": half})["x"].to(torch.complex64).real, expected)
+    permute_in_place(symmetry, element, {"x": half})
+    assert torch.equal(half.to(torch.complex64).real, expected)
+
+
+def test_tensors_without_numbers():
+    state = {"x": torch.zeros(0, 12), "y": torch.zeros(12, 0), "z": torch.arange(12.0)}
+    symmetry = Symmetry.of_axes({"x": (None, "g"), "y": ("g", None), "z": ("g",)}, state)
+    element = symmetry.sample(0)
+    assert torch.equal(permute_in_place(symmetry, element, state)["z"], torch.from_numpy(element["g"]).float())

@@ -193,6 +193,14 @@ def test_groups_beside_a_wrong_one_are_verified_with_restored_weights():
         assert sizes(symmetry_of(module, rows(), axes=axes)) == ([50], [])
 
 
+def test_no_pair_of_units_is_left_out_of_a_proof():
+    n, pair = 9, [3, 5]
+    symmetry = Symmetry.of_axes({"w": ("g",)}, {"w": torch.zeros(n)})
+    for seed in range(1000):
+        every, _ = (e["g"] for e in _proof.elements(symmetry, seed))
+        assert set(every[pair]) != {*pair}
+
+
 def test_elements_move_all_units_and_then_a_few():
     shapes = {"a": torch.zeros(300, 2), "b": torch.zeros(5, 2), "c": torch.zeros(2, 2)}
     symmetry = Symmetry.of_axes({name: (name, None) for name in shapes}, shapes)

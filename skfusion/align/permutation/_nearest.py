@@ -59,6 +59,8 @@ def nearest_assignment(
         if wanted > _LARGEST_SHARE:
             return None
     apart, new, old, size = _of_pairs(rows(), best)
+    if not np.isfinite([apart, new, old, size]).all():  # numbers that are too large for bounds
+        return None
     open_ = np.flatnonzero(apart >= bound.cpu().numpy())
     place = best.cpu().numpy()
     sure = np.delete(place, open_)

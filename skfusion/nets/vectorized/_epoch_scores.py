@@ -80,11 +80,14 @@ def _are_codes(values: Any) -> bool:
     return isinstance(values, np.ndarray) and values.ndim == 1 and values.dtype.kind in "iu"
 
 
-def joined(batches: list[Any]) -> list[Any]:
-    """Return the outputs or targets of all batches as one batch, where they are tensors."""
-    if all(isinstance(batch, Members) and batch.dim() for batch in batches):
-        return [Members(torch.cat([batch.value for batch in batches], 1))]
-    return batches
+def joined(predicted: list[Any], targets: list[Any]) -> tuple[list[Any], list[Any]]:
+    """Return the outputs and the targets of all batches as one batch, where both are tensors with a row each."""
+    if any(not isinstance(part, Members) or not part.dim() for part in (*predicted, *targets)):
+        return predicted, targets
+    if any({part.shape[1:] for part in parts} != {parts[0].shape[1:]} for parts in (predicted, targets)):
+        return predicted, targets
+    one, other = (Members(torch.cat([part.value for part in parts], 1)) for parts in (predicted, targets))
+    return [one], [other]
 
 
 def may_draw_from_numpy(net: Any, watch: Watch, has_user_callback: bool) -> bool:

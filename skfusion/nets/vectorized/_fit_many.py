@@ -251,7 +251,7 @@ class _Training:
         self.validated = True
         self._record("valid", total, cuts)
         if not self.user_callbacks:
-            predicted, targets = joined(predicted), joined(targets)
+            predicted, targets = joined(predicted, targets)
         for k, member in enumerate(self.members):
             for callback in member.callbacks(EpochScoring):
                 for out, y in zip(predicted, targets, strict=True):

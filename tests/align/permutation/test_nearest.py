@@ -78,6 +78,15 @@ def test_a_few_units_that_are_alike_or_far_away_are_solved_apart():
     assert worth[rows, best].sum() == pytest.approx(worth[rows, assigned(worth)].sum(), rel=1e-12)
 
 
+def test_numbers_too_large_to_be_multiplied_are_left_to_all_similarities():
+    for value in (1e30, float("nan"), float("inf")):
+        for changed in (0, 1):
+            pair = copies(200, 1000, 0.01, 0)
+            assert found_for(*pair) is not None
+            pair[changed][7, 5] = value  # which the sample does not see
+            assert found_for(*pair) is None
+
+
 def test_a_unit_that_is_wanted_twice_is_no_solution():
     a, b = copies(200, 1000, 0.0, 0)
     a[5] = a[6] + 1e-3 * a[7]

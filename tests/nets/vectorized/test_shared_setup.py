@@ -212,3 +212,23 @@ class Looks(Callback):
 def test_callbacks_of_the_user_find_the_others_as_they_are():
     net = classifier(R, callbacks=[Looks()], batch_size=4, **SPLIT)
     assert len(vectorized(net, jobs_of())) == len(jobs_of())
+
+
+class WithHidden(Net):
+    """A network that returns the outputs of a hidden layer, too."""
+
+    def __init__(self):
+        super().__init__(R)
+
+    def forward(self, X):
+        hidden = self.body[:2](X)
+        return self.body[2](hidden), hidden
+
+
+class OfBoth(nn.Module):
+    def forward(self, out, y):
+        return nn.functional.cross_entropy(out[0], y) + 0.01 * out[1].square().mean()
+
+
+def test_several_outputs_in_several_batches_are_scored():
+    check_same(classifier(module=WithHidden, criterion=OfBoth, iterator_valid__batch_size=4, **SPLIT), jobs_of())
