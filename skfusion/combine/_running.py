@@ -295,6 +295,11 @@ def running(scoring: Any, held: HeldOut) -> Running:
     varied = scoring != "r2" or bool((held.y != held.y[0]).any(axis=0).all())
     if varied and by_row(scoring, held.task):
         return BY_ROW[held.task][scoring](held)
-    if scoring == "roc_auc" and held.task == "classification" and held.P.shape[2] == 2 and 0 < held.y.mean() < 1:
+    if scoring == "roc_auc" and held.task == "classification" and held.P.shape[2] == 2 and _are_both(held.y):
         return AreaUnderCurve(held)
     return Scorer(held, scoring)
+
+
+def _are_both(y: np.ndarray) -> bool:
+    """Return whether targets are 0 and 1, and each of them is there; what others lack, scorers say."""
+    return y.dtype.kind in "biu" and np.array_equal(np.unique(y), [0, 1])
