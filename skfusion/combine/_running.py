@@ -24,8 +24,6 @@ UNSURE = 1e-6
 """Differences of probabilities that single precision cannot tell apart."""
 CHUNK = 65_536
 """Predictions that are worked on at a time, so that they stay in the processor's cache."""
-
-
 BINS = 2**12, 2**16
 """Bins of probabilities, the coarse ones first."""
 FINEST = 2e-6
@@ -295,6 +293,7 @@ def running(scoring: Any, held: HeldOut) -> Running:
     varied = scoring != "r2" or bool((held.y != held.y[0]).any(axis=0).all())
     if varied and by_row(scoring, held.task):
         return BY_ROW[held.task][scoring](held)
-    if scoring == "roc_auc" and held.task == "classification" and held.P.shape[2] == 2 and 0 < held.y.mean() < 1:
+    two = held.task == "classification" and held.P.shape[2] == 2 and held.y.dtype.kind in "biu"
+    if scoring == "roc_auc" and two and np.array_equal(np.unique(held.y), [0, 1]):  # scorers say what others lack
         return AreaUnderCurve(held)
     return Scorer(held, scoring)

@@ -496,3 +496,10 @@ def test_a_member_whose_score_is_not_a_number_ranks_last():
         fitted = EnsembleSelection(scoring=scoring, n_rounds=1).fit(P, y, "classification")
     right = P[:, np.arange(len(y)), y].mean(axis=1)
     assert fitted.weights_.argmax() == 1 + right[1:].argmax()
+
+
+@pytest.mark.parametrize("y", [np.array(["a", "b"] * 10), np.array([0.0, 1.0] * 10), np.array([0, 0, 0, 2] * 5)])
+def test_targets_that_are_no_codes_of_two_classes_are_refused_with_the_score(y):
+    p = np.random.default_rng(0).random((3, 20))
+    with pytest.raises(ValueError, match="scoring='roc_auc' cannot judge"):
+        EnsembleSelection(scoring="roc_auc").fit(np.stack([1 - p, p], axis=2), y, "classification")

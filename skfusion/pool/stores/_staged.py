@@ -1,7 +1,8 @@
 """Write the data of a member before the directory of its pool is locked, so that other writers need not wait for it.
 
 Files are written and synced under temporary names, and get theirs while the directory is locked. One that has vanished
-by then, as a writer that cleans up after a crash removes all temporary files, is written again.
+by then, be it whole or half written, is written again: a writer that cleans up after a crash removes all temporary
+files.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ def staged(member: Member, index: Index, lock: Any) -> Iterator[AddMember]:
         name = formats.file_name(kind, hashlib.sha256(content).hexdigest())
         if name not in data and not (index.directory / name).exists():
             parts[name] = index.directory / f"{formats.WRITING}{secrets.token_hex(8)}"
-            with formats.replacing(parts[name], last=False) as file:
+            with suppress(FileNotFoundError), formats.replacing(parts[name], last=False) as file:
                 file.write(content)
         data[name] = content
         return name

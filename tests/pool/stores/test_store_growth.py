@@ -4,6 +4,7 @@ import os
 import pickle
 import threading
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -173,6 +174,26 @@ def test_what_another_writer_has_removed_is_written_again(tmp_path, monkeypatch)
         assert temporaries(tmp_path) == []
 
     interrupted(monkeypatch, clean_up)
+    DirectoryStore(tmp_path).put(member("mine", 3))
+    assert ModelPool.load(tmp_path, lazy=False).names == ["m1", "other", "mine"]
+    assert files(tmp_path).keys() == {"pool.json", *index_files(tmp_path)}
+
+
+def test_what_another_writer_removes_half_written_is_written_again(tmp_path, monkeypatch):
+    pool(1).save(tmp_path)
+    replacing, left = _staged.formats.replacing, [True]
+
+    @contextmanager
+    def overtaken(path, *args, **options):
+        with replacing(path, *args, **options) as file:
+            yield file
+            if left:
+                left.pop()
+                (tmp_path / formats.PENDING).touch()  # as of a writer that has crashed
+                DirectoryStore(tmp_path).put(member("other", 2))
+                assert temporaries(tmp_path) == []
+
+    monkeypatch.setattr(_staged.formats, "replacing", overtaken)
     DirectoryStore(tmp_path).put(member("mine", 3))
     assert ModelPool.load(tmp_path, lazy=False).names == ["m1", "other", "mine"]
     assert files(tmp_path).keys() == {"pool.json", *index_files(tmp_path)}
