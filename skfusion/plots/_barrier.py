@@ -11,7 +11,8 @@ from skfusion.evaluate import PoolOnData, pool_on_data
 from skfusion.landscape import Profile, excess, loss_along, segment
 from skfusion.plots._members import chosen, fitted
 from skfusion.plots._paths import PathsDisplay, draw_path, draw_paths
-from skfusion.plots._style import STROKES, legend_above, number, plain
+from skfusion.plots._style import STROKES, legend_above
+from skfusion.plots._text import distinct, label_axes, number
 from skfusion.pool import Member, ModelPool
 from skfusion.repair import Recalibrate
 
@@ -65,8 +66,9 @@ class BarrierDisplay(PathsDisplay):
 
     def __post_init__(self) -> None:
         self._as_arrays("t", "loss", "score")
-        self._fit(self.score is not None, (2.6, 4.4))
         self.others = dict(self.others or {})
+        lines = sum(map(len, self.others)) // 40 + len(self.others) // 2  # of a legend
+        self._fit(self.score is not None, (2.6 + 0.2 * lines, 4.4 + 0.2 * lines))
         self.barrier = excess(self.t, self.loss)
         self.barriers = {self.label: self.barrier, **{name: path.barrier for name, path in self.others.items()}}
         if (n := len(self.barriers)) > len(STROKES):
@@ -195,14 +197,15 @@ class BarrierDisplay(PathsDisplay):
     def _draw_panels(self, axes: list[Any]) -> None:
         first = Profile(self.t, self.loss, self.score)
         if not self.others:
-            draw_path(axes, first, self.names)
+            draw_path(axes, first, self.names, self.score_name, self.label)
         else:
-            lines = {self.label: first, **self.others}.items()
-            paths = {f"{plain(name, 30)}: {number(self.barriers[name], 'barrier')}": path for name, path in lines}
-            draw_paths(axes, paths, self.names)
-            legend_above(axes[0], 2 if max(map(len, paths)) <= 32 else 1)
+            lines = {self.label: first, **self.others}
+            names = zip(distinct([*lines]), lines, strict=True)
+            written = [f"{shown}: {number(self.barriers[name], 'barrier')}" for shown, name in names]
+            draw_paths(axes, dict(zip(written, lines.values(), strict=True)), self.names, self.score_name, lines)
+            legend_above(axes[0], 2)
         what = "t" if self.others else "on the line"
-        axes[-1].set_xlabel(f"position {what} between the weights of the two networks")
+        label_axes(axes[-1], f"position {what} between the weights of the two networks")
 
 
 def _evaluated(
