@@ -14,9 +14,6 @@ from skfusion.plots._labels import names_below, names_beside, settle
 from skfusion.plots._style import UNKNOWN, colour_bar, small
 from skfusion.plots._text import letter, room, wrapped
 
-_MOST_NUMBERS = 16
-"""Members up to which new figures grow so that the numbers in their cells can be read."""
-
 
 @dataclass(eq=False, repr=False)
 class HeatMap(Display):
@@ -49,15 +46,15 @@ class HeatMap(Display):
         ax.set_facecolor(UNKNOWN)
         ax.grid(visible=False)
         ax.spines[:].set_visible(False)
-        one_value = {"ticks": [low]} if np.ptp(self.matrix[np.isfinite(self.matrix)]) == 0 else {}
+        one_value = {"ticks": [low], "format": "%.4g"} if np.ptp(self.matrix[np.isfinite(self.matrix)]) == 0 else {}
         colour_bar(ax, self.image_, self.label, **one_value)
         names_beside(ax, self.names, 48)
         names_below(ax, range(n), self.names)
         ax.tick_params(length=0)
-        self._write_numbers(ax, (low + high) / 2)
         if remark := self._remark():
             ax.set_title(wrapped(remark, room(ax, "small")), loc="left", **small(ax))
         settle(ax)
+        self._write_numbers(ax, (low + high) / 2)
 
     def _write_numbers(self, ax: Any, middle: float) -> None:
         """Write each number in its cell, if all have room."""
@@ -70,7 +67,7 @@ class HeatMap(Display):
         for (i, j), text in written.items():
             dark = np.isfinite(self.matrix[i, j]) and self.matrix[i, j] < middle
             colour = "white" if dark else "black"  # the map goes from dark to bright
-            ax.text(j, i, text, ha="center", va="center", fontsize=size, color=colour)
+            ax.text(j, i, text, ha="center", va="center", fontsize=size, color=colour, in_layout=False)
 
     def _remark(self) -> str:
         """Return what is written above: what is absent."""

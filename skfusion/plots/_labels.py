@@ -19,7 +19,7 @@ _LINE = 2.2
 def settle(ax: Any) -> None:
     """Lay out the figure of the axes, so that places in pixels are nearly those of the picture."""
     engine = ax.figure.get_layout_engine()
-    for _ in range(1 if ax.get_aspect() == "auto" else 4):  # what has a fixed shape comes to its place step by step
+    for _ in range(1 if ax.get_aspect() == "auto" else 3):  # what has a fixed shape comes to its place step by step
         if engine is not None:
             engine.execute(ax.figure)
         ax.apply_aspect()

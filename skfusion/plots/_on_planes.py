@@ -188,7 +188,7 @@ def draw_cells(ax: Any, x: Any, y: Any, z: Any, name: str, higher_is_better: boo
     ax.locator_params(integer=True)  # rows and columns have whole numbers
     beyond = (known.min() < low, known.max() > high)
     extend = {(False, False): "neither", (True, False): "min", (False, True): "max", (True, True): "both"}[beyond]
-    one_value = {"ticks": [low]} if is_constant(z) else {}
+    one_value = {"ticks": [low], "format": "%.4g"} if is_constant(z) else {}
     colour_bar(ax, drawn, name, extend=extend, **one_value)
     return drawn
 
@@ -240,9 +240,9 @@ def draw_path(ax: Any, path: Any, bends: np.ndarray, ends: Sequence[Any], off: f
     if path is None:
         return
     label = "trained curve" if off is None else f"trained curve, up to {off:.3g} off the plane"
-    (drawn,) = ax.plot(*path.T, color=CURVE, linewidth=2.6, zorder=4, label=label)
-    _outline(drawn, 4.6)
-    look = {"color": AS_TRAINED, "linewidth": 2, "linestyle": "--", "zorder": 3, "label": "straight line"}
+    (drawn,) = ax.plot(*path.T, color=CURVE, linewidth=3.2, zorder=4, label=label)
+    _outline(drawn, 5.0)
+    look = {"color": AS_TRAINED, "linewidth": 2.2, "linestyle": "--", "zorder": 3, "label": "straight line"}
     _outline(ax.plot(*path[[0, -1]].T, **look)[0], 3.6)
     if len(bends):
         corners = np.concatenate([path[:1], bends, path[-1:]])

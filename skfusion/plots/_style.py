@@ -38,7 +38,7 @@ _KNOWN = {
     "as trained": STROKES[0],
     "straight line": STROKES[0],
     "units matched": STROKES[1],
-    "trained curve": (CURVE, "-", "o"),
+    "trained curve": STROKES[4],
 }
 """Those of lines that are the same idea everywhere."""
 
