@@ -123,6 +123,7 @@ class BarrierDisplay(PathsDisplay):
         n_points: int = 25,
         scoring: Any = None,
         align: Any = None,
+        label: str = _BEFORE,
     ) -> BarrierDisplay:
         """Evaluate the line between two members of a pool.
 
@@ -137,6 +138,8 @@ class BarrierDisplay(PathsDisplay):
         {scoring}
         align : Aligner, optional
             Evaluates the line between the aligned members too.
+        label : str, default="as trained"
+            What the members are: ``"units matched"`` where those of the pool are aligned already.
 
         {not_drawn}
             BatchNorm statistics are recalibrated at each inner point.
@@ -145,7 +148,7 @@ class BarrierDisplay(PathsDisplay):
         two, data = _evaluated(pool, pair, X, y, estimator, scoring)
         if align is not None and not isinstance(align, Aligner):
             raise TypeError(f"align must be an Aligner, such as WeightMatching(); got {align!r}.")
-        return cls._along(data, pair, None if align is None else data.aligned(align, two), n_points)
+        return cls._along(data, pair, None if align is None else data.aligned(align, two), n_points, label=label)
 
     @classmethod
     def from_estimator(
@@ -187,9 +190,11 @@ class BarrierDisplay(PathsDisplay):
         return cls._along(data, pair, aligned, n_points, repair)
 
     @classmethod
-    def _along(cls, data: PoolOnData, pair: Any, aligned: Any, n_points: int, repair: Any = None) -> BarrierDisplay:
+    def _along(
+        cls, data: PoolOnData, pair: Any, aligned: Any, n_points: int, repair: Any = None, label: str = _BEFORE
+    ) -> BarrierDisplay:
         """Evaluate the line between the first and the last member, also as they are ``aligned`` where they are."""
-        lines = {_BEFORE: data.states} if aligned is None else {_BEFORE: data.states, _AFTER: aligned}
+        lines = {label: data.states} if aligned is None else {label: data.states, _AFTER: aligned}
         profiles = {k: loss_along(segment(s[0], s[-1]), data.objective, n_points, repair) for k, s in lines.items()}
         names = (pair[0].name, pair[1].name)
         return cls.from_profiles(profiles, names=names, loss_name=data.loss_name, score_name=data.score_name)
