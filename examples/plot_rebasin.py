@@ -39,7 +39,7 @@ matched = trained.replace([m.replace(state=merger.alignments_[m.name].apply(m.st
 figure, axes = plt.subplots(2, 2, figsize=(8, 5), sharex=True, sharey="row", layout="constrained")
 figure.get_layout_engine().set(wspace=0.06)
 for column, (title, pool) in enumerate({"as trained": trained, "units matched": matched}.items()):
-    display = BarrierDisplay.from_pool(pool, X_test, y_test).plot(axes[:, column])
+    display = BarrierDisplay.from_pool(pool, X_test, y_test, label=title).plot(axes[:, column])
     display.ax_.set_title(f"{title}: barrier {display.barrier:.3f} nats", fontsize="medium", loc="left")
     display.score_ax_.set_xlabel("position between the two networks")
     print(f"{title}: barrier {display.barrier:.3f} nats")

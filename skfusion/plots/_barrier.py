@@ -11,7 +11,8 @@ from skfusion.evaluate import PoolOnData, pool_on_data
 from skfusion.landscape import Profile, excess, loss_along, segment
 from skfusion.plots._members import chosen, fitted
 from skfusion.plots._paths import PathsDisplay, draw_path, draw_paths
-from skfusion.plots._style import STROKES, legend_above, number, plain
+from skfusion.plots._style import STROKES, legend_above
+from skfusion.plots._text import distinct, label_axes, number
 from skfusion.pool import Member, ModelPool
 from skfusion.repair import Recalibrate
 
@@ -65,8 +66,9 @@ class BarrierDisplay(PathsDisplay):
 
     def __post_init__(self) -> None:
         self._as_arrays("t", "loss", "score")
-        self._fit(self.score is not None, (2.6, 4.4))
         self.others = dict(self.others or {})
+        lines = sum(map(len, self.others)) // 40 + len(self.others) // 2  # of a legend
+        self._fit(self.score is not None, (2.6 + 0.2 * lines, 4.4 + 0.2 * lines))
         self.barrier = excess(self.t, self.loss)
         self.barriers = {self.label: self.barrier, **{name: path.barrier for name, path in self.others.items()}}
         if (n := len(self.barriers)) > len(STROKES):
@@ -121,6 +123,7 @@ class BarrierDisplay(PathsDisplay):
         n_points: int = 25,
         scoring: Any = None,
         align: Any = None,
+        label: str = _BEFORE,
     ) -> BarrierDisplay:
         """Evaluate the line between two members of a pool.
 
@@ -135,6 +138,8 @@ class BarrierDisplay(PathsDisplay):
         {scoring}
         align : Aligner, optional
             Evaluates the line between the aligned members too.
+        label : str, default="as trained"
+            What the members are: ``"units matched"`` where those of the pool are aligned already.
 
         {not_drawn}
             BatchNorm statistics are recalibrated at each inner point.
@@ -143,7 +148,7 @@ class BarrierDisplay(PathsDisplay):
         two, data = _evaluated(pool, pair, X, y, estimator, scoring)
         if align is not None and not isinstance(align, Aligner):
             raise TypeError(f"align must be an Aligner, such as WeightMatching(); got {align!r}.")
-        return cls._along(data, pair, None if align is None else data.aligned(align, two), n_points)
+        return cls._along(data, pair, None if align is None else data.aligned(align, two), n_points, label=label)
 
     @classmethod
     def from_estimator(
@@ -185,9 +190,11 @@ class BarrierDisplay(PathsDisplay):
         return cls._along(data, pair, aligned, n_points, repair)
 
     @classmethod
-    def _along(cls, data: PoolOnData, pair: Any, aligned: Any, n_points: int, repair: Any = None) -> BarrierDisplay:
+    def _along(
+        cls, data: PoolOnData, pair: Any, aligned: Any, n_points: int, repair: Any = None, label: str = _BEFORE
+    ) -> BarrierDisplay:
         """Evaluate the line between the first and the last member, also as they are ``aligned`` where they are."""
-        lines = {_BEFORE: data.states} if aligned is None else {_BEFORE: data.states, _AFTER: aligned}
+        lines = {label: data.states} if aligned is None else {label: data.states, _AFTER: aligned}
         profiles = {k: loss_along(segment(s[0], s[-1]), data.objective, n_points, repair) for k, s in lines.items()}
         names = (pair[0].name, pair[1].name)
         return cls.from_profiles(profiles, names=names, loss_name=data.loss_name, score_name=data.score_name)
@@ -195,14 +202,15 @@ class BarrierDisplay(PathsDisplay):
     def _draw_panels(self, axes: list[Any]) -> None:
         first = Profile(self.t, self.loss, self.score)
         if not self.others:
-            draw_path(axes, first, self.names)
+            draw_path(axes, first, self.names, self.score_name, self.label)
         else:
-            lines = {self.label: first, **self.others}.items()
-            paths = {f"{plain(name, 30)}: {number(self.barriers[name], 'barrier')}": path for name, path in lines}
-            draw_paths(axes, paths, self.names)
-            legend_above(axes[0], 2 if max(map(len, paths)) <= 32 else 1)
+            lines = {self.label: first, **self.others}
+            names = zip(distinct([*lines]), lines, strict=True)
+            written = [f"{shown}: {number(self.barriers[name], 'barrier')}" for shown, name in names]
+            draw_paths(axes, dict(zip(written, lines.values(), strict=True)), self.names, self.score_name, lines)
+            legend_above(axes[0], 2)
         what = "t" if self.others else "on the line"
-        axes[-1].set_xlabel(f"position {what} between the weights of the two networks")
+        label_axes(axes[-1], f"position {what} between the weights of the two networks")
 
 
 def _evaluated(

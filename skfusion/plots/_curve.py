@@ -12,7 +12,9 @@ from skfusion.evaluate import PoolOnData
 from skfusion.landscape import Profile, excess, loss_along, segment
 from skfusion.plots._members import curve_of
 from skfusion.plots._paths import PathsDisplay, draw_paths
-from skfusion.plots._style import ORANGE, legend_above, number
+from skfusion.plots._ranges import keep_within, range_of, within
+from skfusion.plots._style import ENSEMBLE, legend_above
+from skfusion.plots._text import label_axes, number
 from skfusion.repair import Recalibrate
 
 
@@ -117,13 +119,15 @@ class CurveDisplay(PathsDisplay):
             f"{name}: {number(rise, 'barrier')}": Profile(self.t, loss, score)
             for (name, rise), loss, score in zip(self.barriers.items(), losses, scores, strict=True)
         }
-        draw_paths(axes, paths, self.names)
-        axes[-1].set_xlabel("position t between the two networks")
+        draw_paths(axes, paths, self.names, self.score_name, self.barriers)
+        label_axes(axes[-1], "position t between the two networks")
         legend_above(axes[0], 2)
         if self.ensemble_score is not None and len(axes) > 1:
             label = f"ensemble along the curve: {number(self.ensemble_score, 'score').removeprefix('score ')}"
             level = self.ensemble_score if np.isfinite(self.ensemble_score) else np.nan
-            drawn = axes[1].axhline(level, color=ORANGE, linestyle=(0, (6, 2, 1, 2)), linewidth=1.8, label=label)
+            drawn = axes[1].axhline(level, color=ENSEMBLE, linestyle=(0, (6, 2, 1, 2)), linewidth=1.8, label=label)
+            values = np.concatenate([self.curve_score, self.line_score, [level]])
+            keep_within(axes[1], "y", within(values, range_of(self.score_name)), [drawn])
             legend_above(axes[1], 1, [drawn])
 
 

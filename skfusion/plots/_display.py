@@ -64,7 +64,7 @@ Display
     "axes": _AXES,
     "matrix": """\
 matrix : array-like of shape (n_members, n_members)
-    Symmetric. What is NaN or infinite is drawn in grey.
+    Symmetric. What is NaN or infinite is drawn in grey, which is said above.
 names : sequence of str
     The members.""",
     "surface": """\
@@ -93,13 +93,14 @@ class Display(ABC):
     """Arrays that are computed first, by a constructor ``from_...``, and drawn by ``plot``.
 
     In the docstrings of a display and its methods, ``{key}`` stands for a paragraph of this file. New axes stand one
-    above the other, or side by side, on a figure of ``_height`` inches.
+    above the other, or side by side, on a figure of ``_width`` and ``_height`` inches.
     """
 
     ax_: Any
     figure_: Any
     _n_panels: int = 1
     _side_by_side: bool = False
+    _width: float = 6.4
     _height: float
 
     def __init_subclass__(cls) -> None:
@@ -134,7 +135,7 @@ class Display(ABC):
             raise ImportError('Plots need matplotlib: pip install "skfusion[plots]".') from error
         shape = (1, self._n_panels) if self._side_by_side else (self._n_panels, 1)
         shared = {"sharey": True} if self._side_by_side else {"sharex": True}
-        size = (6.4, self._height)
+        size = (self._width, self._height)
         return plt.subplots(*shape, figsize=size, squeeze=False, layout="constrained", **shared)[1].ravel()
 
     def _as_arrays(self, *names: str) -> None:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from skfusion.evaluate import diversity
 from skfusion.plots._heat_map import HeatMap
-from skfusion.plots._style import SMALL, plain
+from skfusion.plots._text import plain
 
 _COLUMNS = {
     "disagreement": ("share of rows with unlike labels", 0.0),
@@ -111,10 +111,12 @@ class DiversityDisplay(HeatMap):
         """
         return cls.from_frame(diversity(pool, X, y, sample_weight=sample_weight, estimator=estimator), what)
 
-    def _draw(self, axes: list[Any]) -> None:
-        super()._draw(axes)
-        if (known := self.decomposition) is not None:
-            loss = plain(known["loss_name"], 24)
-            mean, ambiguity, average = (known[what] for what in ("mean_loss", "ambiguity", "ensemble_loss"))
-            text = f"{loss}: members' mean {mean:.3g} - ambiguity {ambiguity:.3g} = average {average:.3g}"
-            axes[0].set_title(text, loc="left", **SMALL)
+    def _remark(self) -> str:
+        """Return what averaging gains, and what is absent."""
+        absent, known = super()._remark(), self.decomposition
+        if known is None:
+            return absent
+        loss = plain(known["loss_name"], 24)
+        mean, ambiguity, average = (known[what] for what in ("mean_loss", "ambiguity", "ensemble_loss"))
+        text = f"{loss}: members' mean {mean:.3g} - ambiguity {ambiguity:.3g} = average {average:.3g}"
+        return f"{text}\n{absent}" if absent else text

@@ -10,21 +10,26 @@ import numpy as np
 import pandas as pd
 
 from skfusion.plots._display import Display
-from skfusion.plots._style import colour_bar, plain
+from skfusion.plots._labels import names_below, names_beside, settle
+from skfusion.plots._style import UNKNOWN, colour_bar, small
+from skfusion.plots._text import letter, room, wrapped
 
 
 @dataclass(eq=False, repr=False)
 class HeatMap(Display):
-    """Show a symmetric matrix of numbers between members by colours, with the numbers in the cells."""
+    """Show numbers between each two members by colours, with the numbers in the cells where they have room."""
 
     matrix: Any
     names: Any
     label: str = "similarity"
 
     def __post_init__(self) -> None:
-        self._height = 4.9
         self._as_arrays("matrix")
         self.names = [str(name) for name in self.names]
+        n, longest = len(self.names), min(48, max((len(name) for name in self.names), default=0))
+        side = max(3.9, min(8.0, 0.5 * n), 0.22 * n)  # inches
+        beside = 0.08 * longest
+        self._width, self._height = max(6.4, side + beside + 1.1), side + 0.5 + max(0.5, 0.7 * beside)
         if self.matrix.shape != (len(self.names), len(self.names)):
             raise ValueError(
                 f"matrix must have a row and a column for each of the {len(self.names)} names; got shape "
@@ -38,21 +43,40 @@ class HeatMap(Display):
         low, high = self._limits()
         masked = np.ma.masked_invalid(self.matrix)
         self.image_ = ax.imshow(masked, cmap="cividis", vmin=low, vmax=high, aspect="equal")
-        ax.set_facecolor("#BBBBBB")
-        long = max(map(len, self.names)) > 6
-        names = [plain(name, 24) for name in self.names]
-        ax.set_xticks(range(n), names, rotation=35 if long else 0, ha="right" if long else "center")
-        ax.set_yticks(range(n), names)
-        ax.tick_params(length=0)
+        ax.set_facecolor(UNKNOWN)
+        ax.grid(visible=False)
         ax.spines[:].set_visible(False)
-        size = float(np.clip(72 / n, 5, 10))
-        for i, j in np.ndindex(n, n):
-            value = self.matrix[i, j]
-            if not np.isnan(value):
-                dark = np.isfinite(value) and value < (low + high) / 2
-                colour = "white" if dark else "black"  # the map goes from dark to bright
-                ax.text(j, i, f"{value:.3g}", ha="center", va="center", fontsize=size, color=colour)
-        colour_bar(ax, self.image_, self.label)
+        one_value = {"ticks": [low], "format": "%.4g"} if np.ptp(self.matrix[np.isfinite(self.matrix)]) == 0 else {}
+        colour_bar(ax, self.image_, self.label, **one_value)
+        names_beside(ax, self.names, 48)
+        names_below(ax, range(n), self.names)
+        ax.tick_params(length=0)
+        if remark := self._remark():
+            ax.set_title(wrapped(remark, room(ax, "small")), loc="left", **small(ax))
+        settle(ax)
+        self._write_numbers(ax, (low + high) / 2)
+
+    def _write_numbers(self, ax: Any, middle: float) -> None:
+        """Write each number in its cell, if all have room."""
+        n = len(self.names)
+        cell = ax.get_window_extent().width / n / ax.figure.dpi  # inches
+        written = {(i, j): f"{v:.3g}" for (i, j), v in np.ndenumerate(self.matrix) if not np.isnan(v)}
+        size = min(10.0, 10 * 0.92 * cell / (max(map(len, written.values())) * 1.15 * letter(10)))
+        if size < 6:
+            return
+        for (i, j), text in written.items():
+            dark = np.isfinite(self.matrix[i, j]) and self.matrix[i, j] < middle
+            colour = "white" if dark else "black"  # the map goes from dark to bright
+            ax.text(j, i, text, ha="center", va="center", fontsize=size, color=colour, in_layout=False)
+
+    def _remark(self) -> str:
+        """Return what is written above: what is absent."""
+        above = self.matrix[np.triu_indices(len(self.names), 1)]
+        absent = [(np.isnan(above).sum(), "without a number"), (np.isinf(above).sum(), "infinite")]
+        words = [f"{n} pair{'s' * bool(n > 1)} {what}" for n, what in absent if n]
+        if not np.isfinite(np.diag(self.matrix)).all():
+            words.append("a member and itself")
+        return f"grey: {', '.join(words)}" if words else ""
 
     def _limits(self) -> tuple[float, float]:
         """Return the ends of the colours."""

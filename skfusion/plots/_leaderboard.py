@@ -9,14 +9,18 @@ import numpy as np
 import pandas as pd
 
 from skfusion.plots._display import Display
-from skfusion.plots._style import BLUE, LEGEND, ORANGE, plain, say_missing, tidy, title
+from skfusion.plots._labels import height_of_rows, names_beside
+from skfusion.plots._ranges import keep_within, range_of, within
+from skfusion.plots._style import BEST_MEMBER, FUSION, legend_above, muted, say_empty, say_missing, tidy
+from skfusion.plots._text import label_axes, title
 
 
 @dataclass(eq=False, repr=False)
 class LeaderboardDisplay(Display):
     """Show the score of each fusion with its interval, the best one on top.
 
-    It is best made by :meth:`from_frame`.
+    It is best made by :meth:`from_frame`. The axis ends where the range of the score does: an interval that passes 1 is
+    drawn up to there, if the score is an accuracy.
 
     Parameters
     ----------
@@ -63,7 +67,7 @@ class LeaderboardDisplay(Display):
         self.reference = _one_if_equal(self.reference, order)
         if self.tied is not None:
             self.tied = np.array([not pd.isna(tied) and bool(tied) for tied in self.tied])[order]
-        self._height = 1.3 + 0.36 * len(self.names)
+        self._height = 1.3 + max(0.4, height_of_rows(self.names))
 
     @classmethod
     def from_frame(cls, frame: pd.DataFrame, score: str | None = None) -> LeaderboardDisplay:
@@ -97,39 +101,44 @@ class LeaderboardDisplay(Display):
 
     def _draw(self, axes: list[Any]) -> None:
         n, (ax, *_) = len(self.names), axes
+        if not n:
+            tidy(ax, "x")
+            say_empty(ax, "no fusions")
+            return
         left, right = self._limits()
         rows = np.arange(n)
         known = np.isfinite(self.mean)
         inside = known & (self.mean >= left)
         ends = (v[inside].clip(left, right) for v in (self.low, self.high))
-        ax.hlines(rows[inside], *ends, color=BLUE, linewidth=2, alpha=0.55)
+        ax.hlines(rows[inside], *ends, color=FUSION, linewidth=2, alpha=0.55)
         apart = np.zeros(n, bool) if self.tied is None else ~self.tied
         filled = "mean, 95 % interval" if self.tied is None else "mean, 95 % interval: tied with the best"
-        for which, fill, label in ((inside & ~apart, BLUE, filled), (inside & apart, "white", "not tied with it")):
+        dots, ground = [], muted(ax, 0)
+        for which, fill, label in ((inside & ~apart, FUSION, filled), (inside & apart, ground, "not tied with it")):
             if which.any():
-                look = {"color": BLUE, "markerfacecolor": fill, "markersize": 7, "label": label}
-                ax.plot(self.mean[which], rows[which], "o", **look)
+                look = {"color": FUSION, "markerfacecolor": fill, "markersize": 7, "label": label}
+                dots += ax.plot(self.mean[which], rows[which], "o", **look)
         say_missing(ax, rows, self.mean, "score", self.reference is not None)
         for row in rows[known & ~inside]:
-            look = {"arrowprops": {"arrowstyle": "->", "color": BLUE}, "color": BLUE, "va": "center"}
+            look = {"arrowprops": {"arrowstyle": "->", "color": FUSION}, "color": FUSION, "va": "center"}
             text = f"{self.mean[row]:.3g}"
             ax.annotate(text, (left, row), xytext=(26, 0), textcoords="offset points", **look)
         if self.reference is not None:
-            self._draw_reference(ax, rows, left)
-        ax.set(xlim=(left, right), ylim=(n - 0.4, -0.6), xlabel=f"{title(self.score_name)}, higher is better")
-        ax.set_yticks(rows, [plain(name, 52, 28) for name in self.names])
-        ax.tick_params(axis="y", length=0)
+            dots += self._draw_reference(ax, rows, left)
+        ax.set(xlim=(left, right), ylim=(n - 0.4, -0.6))
+        keep_within(ax, "x", within(self.mean, range_of(self.score_name)), dots)
         tidy(ax, "x")
-        ax.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=2, **LEGEND)
+        names_beside(ax, self.names)
+        label_axes(ax, f"{title(self.score_name)}, higher is better")
+        legend_above(ax, 2, right=True)
 
-    def _draw_reference(self, ax: Any, rows: np.ndarray, left: float) -> None:
+    def _draw_reference(self, ax: Any, rows: np.ndarray, left: float) -> list[Any]:
         """Draw the best single network as a line through all rows, or that of each pool in the row of its fusion."""
-        look = {"color": ORANGE, "label": "best single network, in hindsight"}
+        look = {"color": BEST_MEMBER, "label": "best single network, in hindsight"}
         if np.ndim(self.reference) == 0:
-            ax.axvline(self.reference, linestyle="--", linewidth=1.5, **look)
-            return
+            return [ax.axvline(self.reference, linestyle="--", linewidth=1.5, **look)]
         shown = np.isfinite(self.reference) & (np.nan_to_num(self.reference, nan=left) >= left)
-        ax.vlines(self.reference[shown], rows[shown] - 0.32, rows[shown] + 0.32, linewidth=2, **look)
+        return [ax.vlines(self.reference[shown], rows[shown] - 0.32, rows[shown] + 0.32, linewidth=2, **look)]
 
     def _limits(self) -> tuple[float, float]:
         """Return an axis that the scores near the best fill; a far worse one is marked at the edge."""
@@ -146,7 +155,8 @@ class LeaderboardDisplay(Display):
         right = float((mean + half)[near].max())
         near_singles = singles[singles >= mean.max() - 2 * span] if len(singles) > 1 else singles
         ends = [min([low, *near_singles]), max([right, *near_singles])]
-        margin = 0.04 * max(ends[1] - ends[0], 1e-6)
+        size = max(1.0, abs(ends[1]))
+        margin = 0.02 * size if ends[1] - ends[0] <= 1e-9 * size else 0.04 * (ends[1] - ends[0])
         return ends[0] - margin, ends[1] + margin
 
 

@@ -10,16 +10,14 @@ import numpy as np
 from skfusion.connect import Path
 from skfusion.evaluate import PoolOnData
 from skfusion.landscape import Plane, loss_on
-from skfusion.plots._style import ORANGE, colour_bar, legend_above, plain, write
+from skfusion.plots._labels import AROUND, write_beside
+from skfusion.plots._levels import FAR, is_constant, levels_of
+from skfusion.plots._style import AS_TRAINED, CURVE, UNKNOWN, beside, colour_bar, explain, legend_above
+from skfusion.plots._text import distinct, plain
 from skfusion.state import State
 
 _OFF = 1e-3
 """Distance from the plane, as a share of its size, from which a network is not on it."""
-_SERIES = ((1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 5, 7), (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8))
-"""Round numbers of a decade, from coarse to fine."""
-_MOST = 16
-_FAR = 0.95
-"""Share of the grid that the levels resolve; worse points are of one colour."""
 
 
 def plane_of(path: Path) -> Plane:
@@ -113,46 +111,14 @@ def principal(gram: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return gram @ shares, shares, values / total
 
 
-def levels_of(z: np.ndarray, higher_is_better: bool) -> np.ndarray:
-    """Return round levels for contours: spaced by factors for losses, which are skewed, and equally for scores."""
-    known = z[np.isfinite(z)]
-    if not known.size:
-        raise ValueError("No value on the plane is finite: the networks overflow everywhere on it.")
-    low, high = float(known.min()), float(known.max())
-    if higher_is_better:
-        low = float(np.quantile(known, 1 - _FAR))
-    else:
-        high = float(np.quantile(known, _FAR))
-    if low > 0 and not higher_is_better:
-        decades = 10.0 ** np.arange(np.floor(np.log10(low)), np.floor(np.log10(high)) + 2)
-        for series in reversed(_SERIES):
-            grid = np.unique(np.outer(decades, series).round(12))
-            kept = _around(grid, low, high)
-            if 6 <= len(kept) <= _MOST:
-                return kept
-    step = max((high - low) / 14, 1e-9 * max(1.0, abs(high)))
-    unit = 10.0 ** np.floor(np.log10(step))
-    step = unit * next(m for m in (1, 2, 2.5, 5, 10) if m * unit >= step * (1 - 1e-9))
-    first, last = np.floor(low / step), max(np.ceil(high / step), np.floor(low / step) + 2)
-    return np.arange(first, last + 1) * step
-
-
-def _around(grid: np.ndarray, low: float, high: float) -> np.ndarray:
-    """Return the levels of a grid from just below ``low`` to just above ``high``."""
-    first = max(int(np.searchsorted(grid, low, side="right")) - 1, 0)
-    last = int(np.searchsorted(grid, high))
-    return grid[first : last + 1]
-
-
 def draw_contours(ax: Any, x: Any, y: Any, z: Any, name: str, higher_is_better: bool = False) -> Any:
     """Draw filled contours with their colour bar, good places dark; return the contours."""
     look, lines, known = _colours(z, higher_is_better), {"colors": "white", "linewidths": 0.5}, np.ma.masked_invalid(z)
     drawn = ax.contourf(x, y, known, **look)
-    ax.contour(x, y, known, levels=look["levels"], alpha=0.5, **lines)
-    ax.set_facecolor("#BBBBBB")  # where the network overflows
-    if not np.isfinite(z).all():
-        write(ax, "grey: not finite", (x[-1], y[0]), (-4, 8))
-    _explain(ax, drawn, look["levels"], name)
+    if len(look["levels"]) > 2:
+        ax.contour(x, y, known, levels=look["levels"], alpha=0.5, **lines)
+    _show_unknown(ax, z)
+    _explain(ax, drawn, look["levels"], name, z)
     return drawn
 
 
@@ -161,10 +127,12 @@ def draw_regions(ax: Any, places: np.ndarray, z: np.ndarray, name: str, higher_i
     known = np.isfinite(z)
     look, lines = _colours(z, higher_is_better), {"colors": "white", "linewidths": 0.5}
     drawn = ax.tricontourf(*places[known].T, z[known], **look)
-    ax.tricontour(*places[known].T, z[known], levels=look["levels"], alpha=0.5, **lines)
+    if len(look["levels"]) > 2:
+        ax.tricontour(*places[known].T, z[known], levels=look["levels"], alpha=0.5, **lines)
+    ax.grid(visible=False)
     if not known.all():
-        write(ax, "left out: not finite", (places[:, 0].max(), places[:, 1].min()), (-4, 8))
-    _explain(ax, drawn, look["levels"], name)
+        explain(ax, "left out: not finite")
+    _explain(ax, drawn, look["levels"], name, z)
     return drawn
 
 
@@ -173,17 +141,29 @@ def _colours(z: Any, higher_is_better: bool) -> dict[str, Any]:
     from matplotlib.colors import BoundaryNorm
 
     levels = levels_of(np.asarray(z), higher_is_better)
+    if is_constant(z):
+        levels = np.nanmean(levels[:1]) + 1e-6 * max(1.0, abs(levels[0])) * np.array([-1.0, 1.0])  # one colour
     beyond = (np.nanmin(z) < levels[0], np.nanmax(np.where(np.isfinite(z), z, np.nan)) > levels[-1])
     extend = {(False, False): "neither", (True, False): "min", (False, True): "max", (True, True): "both"}[beyond]
     norm = BoundaryNorm(levels, 256, extend=extend)
     return {"levels": levels, "norm": norm, "cmap": "viridis_r" if higher_is_better else "viridis", "extend": extend}
 
 
-def _explain(ax: Any, drawn: Any, levels: np.ndarray, name: str) -> None:
-    """Draw the colour bar of contours."""
+def _show_unknown(ax: Any, z: Any) -> None:
+    """Let the ground be grey, which is seen where a network overflows, and say so."""
+    ax.grid(visible=False)
+    if not np.isfinite(z).all():
+        explain(ax, "grey: not finite", "s", color=UNKNOWN, markersize=9)
+    ax.set_facecolor(UNKNOWN)
+
+
+def _explain(ax: Any, drawn: Any, levels: np.ndarray, name: str, z: Any) -> None:
+    """Draw the colour bar of contours, of one number where all are equal."""
     from matplotlib.ticker import FuncFormatter
 
     ticks = levels if len(levels) <= 10 else levels[::2]
+    if is_constant(z):
+        ticks = [float(np.nanmin(z))]
     bar = colour_bar(ax, drawn, name, ticks=ticks, spacing="uniform")
     bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.4g}"))
     bar.ax.minorticks_off()
@@ -199,18 +179,17 @@ def draw_cells(ax: Any, x: Any, y: Any, z: Any, name: str, higher_is_better: boo
     known = np.asarray(z)[np.isfinite(z)]
     if not known.size:
         raise ValueError("No value on the plane is finite: the networks overflow everywhere on it.")
-    low, high = np.quantile(known, [1 - _FAR, 1] if higher_is_better else [0, _FAR])
+    low, high = np.quantile(known, [1 - FAR, 1] if higher_is_better else [0, FAR])
     colours = "viridis_r" if higher_is_better else "viridis"
     norm = LogNorm(low, high) if 0 < low < high and not higher_is_better else Normalize(low, high)
     drawn = ax.pcolormesh(x, y, np.ma.masked_invalid(z), cmap=colours, norm=norm, shading="nearest")
-    ax.set_facecolor("#BBBBBB")  # where the network overflows
-    if not np.isfinite(z).all():
-        write(ax, "grey: not finite", (x[0], y[-1]), (-4, -14))
+    _show_unknown(ax, z)
     ax.invert_yaxis()
     ax.locator_params(integer=True)  # rows and columns have whole numbers
     beyond = (known.min() < low, known.max() > high)
     extend = {(False, False): "neither", (True, False): "min", (False, True): "max", (True, True): "both"}[beyond]
-    colour_bar(ax, drawn, name, extend=extend)
+    one_value = {"ticks": [low], "format": "%.4g"} if is_constant(z) else {}
+    colour_bar(ax, drawn, name, extend=extend, **one_value)
     return drawn
 
 
@@ -218,29 +197,42 @@ def draw_points(
     ax: Any, points: Mapping[str, tuple[float, float]], off: Mapping[str, float], below: bool = False
 ) -> None:
     """Mark networks by their names; those off the plane are hollow, and the legend says how far they are from it."""
-    taken: list[Any] = []
-    for name, at in points.items():
-        hollow = name in off
-        label = f"{plain(name, 16)}: {off[name]:.3g} off the plane" if hollow else None
-        inner, edge = ("none", "white") if hollow else ("white", "black")
-        (drawn,) = ax.plot(
-            *at, "o", color=inner, markeredgecolor=edge, markersize=8.5, markeredgewidth=1.6, zorder=5, label=label
-        )
-        if hollow:
+    known = {name: at for name, at in points.items() if np.isfinite(at).all()}
+    hollow = {name: off[name] for name in known if name in off}
+    labels = {name: f"{plain(name, 16)}: {d:.3g} off the plane" for name, d in hollow.items()}
+    if len(hollow) > 3:
+        low, high = min(hollow.values()), max(hollow.values())
+        labels = {next(iter(hollow)): f"{len(hollow)} networks off the plane, by {low:.3g} to {high:.3g}"}
+    for name, at in known.items():
+        inner, edge = ("none", "white") if name in hollow else ("white", "black")
+        look = {"color": inner, "markeredgecolor": edge, "markersize": 8.5, "markeredgewidth": 1.6, "zorder": 5}
+        (drawn,) = ax.plot(*at, "o", label=labels.get(name), **look)
+        if name in hollow:
             _outline(drawn, 3.4)
-        write(ax, name, at, _corner(ax, at, taken, below))
-    if ax.get_legend_handles_labels()[0]:
+    if absent := [plain(name, 20) for name in points if name not in known]:
+        explain(ax, f"at no finite place: {', '.join(absent[:3])}{' …' * (len(absent) > 3)}")
+    legend_above(ax, 3)
+    _write_names(ax, known, below)
+
+
+def _write_names(ax: Any, points: Mapping[str, tuple[float, float]], below: bool) -> None:
+    """Write names beside their points; the legend says how many have none, for want of room."""
+    at, others = np.array([*points.values()]).reshape(-1, 2), len(ax.texts)
+    names, look = distinct([*points], 20), beside(ax)
+    left = write_beside(ax, names, at, [_places(ax, p, below) for p in at], look)
+    if left:
+        explain(ax, f"{len(left)} of {len(points)} not named, for want of room")
         legend_above(ax, 3)
+        for text in [*ax.texts][others:]:
+            text.remove()
+        write_beside(ax, names, at, [_places(ax, p, below) for p in at], look)
 
 
-def _corner(ax: Any, at: Any, taken: list[Any], below: bool) -> tuple[float, float]:
-    """Return where the name of a point goes: towards the middle, or elsewhere where a name is near already."""
+def _places(ax: Any, at: Any, below: bool) -> Sequence[tuple[float, float]]:
+    """Return the places of the name of a point, those towards the middle of the axes first."""
     x, y = ax.transAxes.inverted().transform(ax.transData.transform(at))
-    near = sum(abs(x - p) < 0.16 and abs(y - q) < 0.08 for p, q in taken)
-    taken.append((x, y))
-    right = (x > 0.7) == (near % 4 in (1, 2))
-    up = (y <= 0.12 if below else y <= 0.88) == (near % 4 < 2)
-    return (9 if right else -9), (9 if up else -11)
+    right, up = x > 0.7, (y <= 0.12 if below else y <= 0.88)
+    return sorted(AROUND, key=lambda shift: (abs(shift[1]) > 20, (shift[0] > 0) == right, (shift[1] > 0) != up))
 
 
 def draw_path(ax: Any, path: Any, bends: np.ndarray, ends: Sequence[Any], off: float | None = None) -> None:
@@ -248,20 +240,20 @@ def draw_path(ax: Any, path: Any, bends: np.ndarray, ends: Sequence[Any], off: f
     if path is None:
         return
     label = "trained curve" if off is None else f"trained curve, up to {off:.3g} off the plane"
-    (drawn,) = ax.plot(*path.T, color=ORANGE, linewidth=2.6, zorder=4, label=label)
-    _outline(drawn, 4.6)
-    ax.plot(*path[[0, -1]].T, color="black", linewidth=3.0, linestyle=":", zorder=3, label="straight line")
-    ax.plot(*path[[0, -1]].T, color="white", linewidth=1.6, linestyle=":", zorder=3)
+    (drawn,) = ax.plot(*path.T, color=CURVE, linewidth=3.2, zorder=4, label=label)
+    _outline(drawn, 5.0)
+    look = {"color": AS_TRAINED, "linewidth": 2.2, "linestyle": "--", "zorder": 3, "label": "straight line"}
+    _outline(ax.plot(*path[[0, -1]].T, **look)[0], 3.6)
     if len(bends):
         corners = np.concatenate([path[:1], bends, path[-1:]])
         ax.plot(*corners.T, color="white", linewidth=1.2, linestyle=(0, (5, 3)), zorder=3)
         ax.plot(
-            *bends.T, "D", color=ORANGE, markeredgecolor="black", markersize=7, zorder=5, linestyle="none",
+            *bends.T, "D", color=CURVE, markeredgecolor="black", markersize=7, zorder=5, linestyle="none",
             label="bend" if len(bends) == 1 else "bends",
         )  # fmt: skip
     for end in path[[0, -1]]:
         if not any(np.allclose(end, known) for known in ends):
-            ax.plot(*end, "s", color=ORANGE, markeredgecolor="black", markersize=6, zorder=5)
+            ax.plot(*end, "s", color=CURVE, markeredgecolor="black", markersize=6, zorder=5)
 
 
 def _outline(line: Any, width: float) -> None:

@@ -24,7 +24,7 @@ from skfusion.plots._on_planes import (
     plane_of,
     shown,
 )
-from skfusion.plots._style import title
+from skfusion.plots._text import label_axes, title
 from skfusion.pool import ModelPool
 
 _PURPOSE = "to evaluate the networks of a plane"
@@ -101,7 +101,10 @@ class PlaneDisplay(Display):
         self.points = {name: (float(p[0]), float(p[1])) for name, p in (self.points or {}).items()}
         self.bends = np.asarray([] if self.bends is None else self.bends, np.float64).reshape(-1, 2)
         self.off = dict(self.off or {})
-        self._ratio = float(np.ptp(self.y) / np.ptp(self.x))
+        if not self.as_cells and min(self.z.shape) < 2:
+            raise ValueError(f"Contours need two positions or more along each axis; z has the shape {self.z.shape}.")
+        width, height = np.ptp(self.x), np.ptp(self.y)
+        self._ratio = float(height / width) if width > 0 else 1.0
         self._height = float(np.clip(5.0 * self._ratio + 0.9, 3.2, 6.4))
 
     @classmethod
@@ -254,12 +257,14 @@ class PlaneDisplay(Display):
         if self.as_cells:
             self.contours_ = None
             draw_cells(ax, self.x, self.y, self.z, self.z_name, self.higher_is_better)
-            ax.set(xlabel=title(self.x_name), ylabel=title(self.y_name), aspect="equal")
+            ax.set_aspect("equal")
+            label_axes(ax, title(self.x_name), title(self.y_name))
             draw_points(ax, self.points, self.off)
             return
         stretched = not 1 / 3 <= self._ratio <= 3  # a strip in which nothing could be seen
         self.contours_ = draw_contours(ax, self.x, self.y, self.z, self.z_name, self.higher_is_better)
         ax.set_aspect("auto" if stretched else "equal", adjustable="box")
-        ax.set(xlim=self.x[[0, -1]], ylim=self.y[[0, -1]], xlabel=title(self.x_name), ylabel=title(self.y_name))
+        ax.set(xlim=self.x[[0, -1]], ylim=self.y[[0, -1]])
+        label_axes(ax, title(self.x_name), title(self.y_name))
         draw_path(ax, self.path, self.bends, [*self.points.values()], self.off.get("path"))
         draw_points(ax, self.points, self.off, below=self.path is not None)

@@ -11,20 +11,22 @@ from sklearn.base import is_classifier
 
 from skfusion.evaluate import check_both, pool_on_data
 from skfusion.plots._display import Display
+from skfusion.plots._labels import height_of_rows, names_beside
 from skfusion.plots._members import fitted
+from skfusion.plots._ranges import keep_within, range_of, within
 from skfusion.plots._style import (
-    BLUE,
-    GREEN,
-    GREY,
-    ORANGE,
-    SMALL,
+    AS_TRAINED,
+    BEST_MEMBER,
+    MERGED,
     finite,
     legend_above,
-    plain,
+    muted,
+    say_empty,
     say_missing,
+    small,
     tidy,
-    title,
 )
+from skfusion.plots._text import label_axes, title
 from skfusion.state import weighted_sum
 
 
@@ -89,7 +91,9 @@ class SoupDisplay(Display):
         self.gain = self.soup_score - float(known.max()) if known.size and np.isfinite(self.soup_score) else np.nan
         self._side_by_side = self.weights is not None
         self._n_panels = 2 if self._side_by_side else 1
-        self._height = 1.5 + 0.32 * len(self.names)
+        self._height = 1.6 + max(0.4, height_of_rows(self.names))
+        longest = min(28, max((len(name) for name in self.names), default=0))
+        self._width = 6.4 + 0.08 * max(0, longest - 8)
 
     @classmethod
     def from_estimator(cls, soup: Any, X: Any = None, y: Any = None, *, scoring: Any = None) -> SoupDisplay:
@@ -146,44 +150,56 @@ class SoupDisplay(Display):
         n = len(self.names)
         self.weights_ax_ = axes[0] if len(axes) > 1 and self.weights is not None else None
         self.ax_ = axes[-1]
+        if not n:
+            for panel in axes:
+                tidy(panel, "x")
+                say_empty(panel, "no members")
+            return
         if self.weights_ax_ is not None:
             self._plot_weights(self.weights_ax_)
         self._plot_scores(self.ax_)
         for panel in {self.ax_, self.weights_ax_ or self.ax_}:
             panel.set_ylim(n - 0.4, -0.6)
             tidy(panel, "x")
-        axes[0].set_yticks(range(n), [plain(name, 28) for name in self.names])
+        names_beside(axes[0], self.names)
+        if len(axes) > 1 and not axes[0].get_shared_y_axes().joined(axes[0], axes[-1]):
+            names_beside(axes[-1], self.names)
         for panel in axes:
             panel.tick_params(axis="y", length=0)
             panel.locator_params(axis="x", nbins=4)
 
     def _plot_weights(self, ax: Any) -> None:
         rows = np.arange(len(self.names))
-        ax.barh(rows, finite(self.weights), height=0.6, color=BLUE)
+        ax.barh(rows, finite(self.weights), height=0.6, color=MERGED)
         say_missing(ax, rows, self.weights, "weight")
         for row, weight in ((r, w) for r, w in zip(rows, self.weights, strict=True) if np.isfinite(w)):
             at = (max(weight, 0.0), row)
-            ax.annotate(f"{weight:.2g}", at, xytext=(4, 0), textcoords="offset points", va="center", **SMALL)
-        ax.axvline(0, color=GREY, linewidth=0.8)
+            ax.annotate(f"{weight:.2g}", at, xytext=(4, 0), textcoords="offset points", va="center", **small(ax))
+        ax.axvline(0, color=muted(ax), linewidth=0.8)
         ax.margins(x=0.16)
-        ax.set_xlabel("weight in the soup")
+        label_axes(ax, "weight in the soup")
 
     def _plot_scores(self, ax: Any) -> None:
         rows = np.arange(len(self.names))
-        ax.plot(finite(self.scores), rows, "o", color=BLUE, markersize=7, label="member", zorder=4)
+        scores = finite(self.scores)
+        dots = ax.plot(scores, rows, "o", color=AS_TRAINED, markersize=7, label="member", zorder=4)
+        if (best := scores == np.nanmax(scores, initial=-np.inf)).any():
+            look = {"color": BEST_MEMBER, "markersize": 7, "label": "best member", "zorder": 5}
+            dots += ax.plot(scores[best], rows[best], "o", **look)
         if self.after is not None and (joined := np.isfinite(self.after)).any():
             steps, at = self.after[joined], rows[joined]
             edges = np.repeat(np.concatenate([at - 0.5, at[-1:] + 0.5]), 2)[1:-1]
-            ax.plot(
-                np.repeat(steps, 2), edges, color=GREEN, linewidth=2, linestyle="-", label="soup once it has joined"
-            )
+            look = {"color": MERGED, "linewidth": 2, "label": "soup once it has joined"}
+            dots += ax.plot(np.repeat(steps, 2), edges, **look)
         known = bool(np.isfinite(self.soup_score))
         say_missing(ax, rows, self.scores, "score", known)
         label = f"soup: {self.soup_score:.3g}" if known else "soup: no score"
-        ax.axvline(self.soup_score if known else np.nan, color=ORANGE, linestyle="--", linewidth=1.8, label=label)
+        level = self.soup_score if known else np.nan
+        dots.append(ax.axvline(level, color=MERGED, linestyle="--", linewidth=1.8, label=label))
         gain = "unknown" if np.isnan(self.gain) else f"{self.gain:+.2g}"
-        ax.set_xlabel(f"{title(self.score_name)}\n(gain over the best member: {gain})")
+        label_axes(ax, f"{title(self.score_name)}\n(gain over the best member: {gain})")
         ax.margins(x=0.08)
+        keep_within(ax, "x", within([*scores, level], range_of(self.score_name)), dots)
         legend_above(ax, 1)
 
 

@@ -10,8 +10,11 @@ import numpy as np
 
 from skfusion.landscape import Edge, MinimaGraph, Profile, loss_along
 from skfusion.plots._display import Display
+from skfusion.plots._labels import names_below, size_for_names, write_beside
 from skfusion.plots._members import curve_of, fitted
-from skfusion.plots._style import BLUE, SMALL, VERMILION, finite, largest, number, plain, tidy, title, widen
+from skfusion.plots._ranges import keep_within, loss_range
+from skfusion.plots._style import CURVE, beside, finite, ink, largest, tidy, widen
+from skfusion.plots._text import label_axes, number, title
 
 
 @dataclass(eq=False, repr=False)
@@ -55,9 +58,9 @@ class SpanningTreeDisplay(Display):
         self.profiles = dict(self.profiles)
         if not self.profiles:
             raise ValueError("A SpanningTreeDisplay needs at least one path; got none.")
-        self._height = 4.2
         self.saddles = {edge: float(profile.loss.max()) for edge, profile in self.profiles.items()}
         self.names = from_left_to_right(self.saddles)
+        self._width, self._height = size_for_names(self.names, 4.2)
 
     @classmethod
     def from_graph(cls, graph: MinimaGraph, loss_name: str = "loss") -> SpanningTreeDisplay:
@@ -101,29 +104,43 @@ class SpanningTreeDisplay(Display):
         worst = max(self.saddles, key=lambda edge: np.nan_to_num(self.saddles[edge], nan=np.inf))
         heights = np.concatenate([profile.loss for profile in self.profiles.values()])
         for edge, profile in self.profiles.items():
-            colour = VERMILION if edge == worst and len(self.profiles) > 1 else BLUE
-            self._draw_path(ax, [place[name] for name in edge], profile, colour)
+            highest = edge == worst and len(self.profiles) > 1
+            self._draw_path(ax, [place[name] for name in edge], profile, ink(ax) if highest else CURVE)
         ends = {name: p.loss[i] for edge, p in self.profiles.items() for name, i in zip(edge, (0, -1), strict=True)}
         losses = finite(np.array([*ends.values()]))
-        ax.plot([place[name] for name in ends], losses, "o", color="black", markersize=7, zorder=4)
-        ax.set_xticks(range(len(place)), [plain(name, 24, 12) for name in place])
-        ax.set_ylabel(title(self.loss_name))
-        ax.set_title(number(self.saddles[worst], "highest pass"), fontsize="medium", color=VERMILION, loc="left")
-        ax.margins(x=0.08, y=0.12)
+        ax.plot([place[name] for name in ends], losses, "o", color=ink(ax), markersize=7, zorder=4)
+        label_axes(ax, y=title(self.loss_name))
+        absent = sum(not np.isfinite(profile.loss).all() for profile in self.profiles.values())
+        remark = f"; no loss on parts of {absent} of {len(self.profiles)} paths" if absent else ""
+        ax.set_title(f"{number(self.saddles[worst], 'highest pass')}{remark}", fontsize="medium", loc="left")
+        ax.margins(x=0.5 / len(place), y=0.12)
         widen(ax, 0.1 * largest(heights))
+        keep_within(ax, "y", loss_range(heights))
         tidy(ax, "y")
+        names_below(ax, range(len(place)), [*place])
+        if not np.isfinite(heights).any():
+            ax.set_yticks([])  # which would stand for nothing
+        self._write_heights(ax, place)
 
     def _draw_path(self, ax: Any, ends: list[int], profile: Profile, colour: str) -> None:
-        """Draw the loss along a path between the places of its ends, and write its highest one above it."""
-        way = profile.t if profile.arc is None or not profile.arc[-1] > 0 else profile.arc / profile.arc[-1]
-        x, loss = ends[0] + way * (ends[1] - ends[0]), finite(profile.loss)
+        """Draw the loss along a path between the places of its ends."""
+        x, loss = self._along(ends, profile)
         ax.plot(x, loss, color=colour, linewidth=2, zorder=3)
-        if not np.isfinite(profile.loss).all():
-            ax.annotate("no loss", (np.mean(ends), 0.97), xycoords=("data", "axes fraction"), ha="center", **SMALL)
-            return
-        k = int(profile.loss.argmax())
-        look = {"ha": "center", "fontsize": "small", "color": colour}
-        ax.annotate(f"{profile.loss[k]:.3g}", (x[k], loss[k]), xytext=(0, 5), textcoords="offset points", **look)
+
+    @staticmethod
+    def _along(ends: list[int], profile: Profile) -> tuple[np.ndarray, np.ndarray]:
+        """Return the places and the losses of a path between the places of its ends."""
+        way = profile.t if profile.arc is None or not profile.arc[-1] > 0 else profile.arc / profile.arc[-1]
+        return ends[0] + way * (ends[1] - ends[0]), finite(profile.loss)
+
+    def _write_heights(self, ax: Any, place: Mapping[str, int]) -> None:
+        """Write the highest loss of each path above it, from the highest on, where no other number stands."""
+        known = {edge: saddle for edge, saddle in self.saddles.items() if np.isfinite(saddle)}
+        order = sorted(known, key=known.__getitem__, reverse=True)
+        tops = [self._along([place[name] for name in edge], self.profiles[edge]) for edge in order]
+        at = np.array([(x[k], loss[k]) for x, loss in tops for k in [int(loss.argmax())]]).reshape(-1, 2)
+        written = [f"{known[edge]:.3g}" for edge in order]
+        write_beside(ax, written, at, [((0, 8), (0, 8.5))] * len(at), beside(ax, dark=False), radius=1.0)
 
 
 def from_left_to_right(saddles: Mapping[Edge, float]) -> list[str]:

@@ -12,10 +12,13 @@ import numpy as np
 from skfusion.connect import Subspace
 from skfusion.evaluate import pool_on_data
 from skfusion.plots._display import Display
+from skfusion.plots._labels import names_below, size_for_names
 from skfusion.plots._members import fitted
 from skfusion.plots._on_planes import check_response, draw_points, draw_regions
 from skfusion.plots._on_simplexes import Evaluated, names_of
-from skfusion.plots._style import BLUE, finite, mark_missing, plain, tidy, title
+from skfusion.plots._ranges import keep_within, loss_range, range_of, within
+from skfusion.plots._style import CURVE, finite, mark_missing, tidy
+from skfusion.plots._text import label_axes, title
 from skfusion.pool import Member, ModelPool
 
 _PURPOSE = "to evaluate the networks of a subspace"
@@ -84,7 +87,9 @@ class SubspaceDisplay(Display):
         ratio = float(extent[-1] / extent[0]) if extent[0] > 0 else 1.0
         self._true_to_scale = 1 / 3 <= ratio <= 3  # in a strip nothing could be seen
         flat, stretched = len(extent) < 2, not self._true_to_scale
-        self._height = 3.4 if flat else 4.6 if stretched else float(np.clip(5.0 * ratio + 0.9, 3.2, 6.4))
+        self._height = 4.6 if stretched else float(np.clip(5.0 * ratio + 0.9, 3.2, 6.4))
+        if flat:
+            self._width, self._height = size_for_names(names, 3.4)
 
     @classmethod
     def from_subspace(
@@ -179,12 +184,15 @@ class SubspaceDisplay(Display):
             if len(at) and ((at <= low).any() or (at >= high).any()):  # a corner at the border would be cut
                 ax.use_sticky_edges = False
                 ax.margins(0.06)
-            ax.set(xlabel=title(self.x_name), ylabel="distance of weights from that line")
+            label_axes(ax, title(self.x_name), "distance of weights from that line")
             draw_points(ax, self.corners, {})
             return
         t = self.places[:, 0]
-        ax.plot(t, finite(self.z), color=BLUE, linewidth=2, marker="o", markersize=3.5)
+        lines = ax.plot(t, finite(self.z), color=CURVE, linewidth=2, marker="o", markersize=3.5)
         mark_missing(ax, t, self.z, self.z_name)
+        limits = within(self.z, range_of(self.z_name)) if self.higher_is_better else loss_range(self.z)
+        keep_within(ax, "y", limits, lines)
         tidy(ax, "y")
-        ax.set_xticks([at[0] for at in self.corners.values()], [plain(name, 28, 14) for name in self.corners])
-        ax.set(xlabel=title(self.x_name), ylabel=title(self.z_name))
+        label_axes(ax, title(self.x_name), title(self.z_name))
+        if self.corners:
+            names_below(ax, [at[0] for at in self.corners.values()], [*self.corners])

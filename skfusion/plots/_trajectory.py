@@ -12,9 +12,11 @@ from skfusion.evaluate import check_both, pool_on_data
 from skfusion.geometry import inner
 from skfusion.landscape import Plane, loss_on
 from skfusion.plots._display import Display
+from skfusion.plots._labels import AROUND, settle, write_beside
 from skfusion.plots._members import chosen
 from skfusion.plots._on_planes import check_response, draw_contours, grids, principal, shown
-from skfusion.plots._style import GREY, tidy, write
+from skfusion.plots._style import beside, explain, legend_above, muted, tidy
+from skfusion.plots._text import distinct, label_axes
 from skfusion.pool import Member, ModelPool
 
 _APART = 0.13
@@ -143,27 +145,37 @@ class TrajectoryDisplay(Display):
         else:
             ax.margins(0.16)
             tidy(ax, "both")
-        n = len(self.places)
-        ax.plot(*self.places.T, color="white" if self.contours_ else GREY, linewidth=1.4, zorder=3)
+        seen = np.isfinite(self.places).all(axis=1)
+        places, n = self.places[seen], len(self.places)
+        ax.plot(*places.T, color="white" if self.contours_ else muted(ax), linewidth=1.4, zorder=3)
         ax.scatter(
-            *self.places.T, c=np.arange(n), cmap="YlOrRd", vmin=-0.25 * n, edgecolors="black", s=52, zorder=5
+            *places.T, c=np.arange(n)[seen], cmap="YlOrRd", vmin=-0.25 * n, edgecolors="black", s=52, zorder=5
         )  # the later, the darker
-        for k, shift in self._labelled(ax):
-            write(ax, self.labels[k], self.places[k], shift, dark=self.contours_ is not None)
-        ax.set_xlabel(f"principal component 1 ({self.variance[0]:.0%} of the variance)")
-        ax.set_ylabel(f"principal component 2 ({self.variance[1]:.0%})")
+        if not seen.all():
+            explain(ax, f"{n - seen.sum()} of {n} states left out: not finite")
+        legend_above(ax, 2)
+        share = self.variance
+        names = (f"principal component {k} ({share[k - 1]:.0%}{' of the variance' * (k == 1)})" for k in (1, 2))
+        label_axes(ax, *names)
+        self._write_labels(ax, seen)
 
-    def _labelled(self, ax: Any) -> list[tuple[int, tuple[float, float]]]:
-        """Return the states that have room for a label, with its place: beside the trajectory, on its outer side."""
-        seen = ax.transAxes.inverted().transform(ax.transData.transform(self.places))
-        last, labelled = len(seen) - 1, []
-        for k in (0, last, *range(1, last)):
-            if all(np.linalg.norm(seen[k] - seen[other]) > _APART for other, _ in labelled):
-                ahead = seen[min(k + 1, last)] - seen[max(k - 1, 0)]
+    def _write_labels(self, ax: Any, seen: np.ndarray) -> None:
+        """Write the labels of states that are far enough from each other, on the outer side of the trajectory."""
+        settle(ax)
+        places = self.places[seen]
+        at = ax.transAxes.inverted().transform(ax.transData.transform(places))
+        labels = distinct([label for label, known in zip(self.labels, seen, strict=True) if known], 20)
+        last, labelled, outside = len(at) - 1, [], []
+        for k in dict.fromkeys([0, last, *range(1, last)] if len(at) else []):
+            if all(np.linalg.norm(at[k] - at[other]) > _APART for other in labelled):
+                ahead = at[min(k + 1, last)] - at[max(k - 1, 0)]
                 aside = np.array([ahead[1], -ahead[0]]) / max(float(np.linalg.norm(ahead)), 1e-12)
-                outer = aside if aside @ (seen[k] - seen.mean(axis=0)) >= 0 else -aside
-                labelled.append((k, (float(11 * outer[0]), float(11 * outer[1]))))
-        return labelled
+                outer = 11 * (aside if aside @ (at[k] - at.mean(axis=0)) >= 0 else -aside)
+                labelled.append(k)
+                outside.append((float(outer[0]), float(outer[1])))
+        places_of_labels = [(shift, *AROUND) if any(shift) else AROUND for shift in outside]
+        look = beside(ax, dark=self.contours_ is not None)
+        write_beside(ax, [labels[k] for k in labelled], places[labelled], places_of_labels, look, places)
 
 
 def _label(member: Member, position: int) -> str:

@@ -74,6 +74,7 @@ def test_alignment_of_two_members_of_a_pool(pool, data):
     np.testing.assert_allclose(aligned.loss[[0, -1]], display.loss[[0, -1]], rtol=1e-5)  # the same functions
     plain = BarrierDisplay.from_pool(pool, *data[2:], n_points=7)
     np.testing.assert_array_equal(plain.loss, display.loss)
+    assert BarrierDisplay.from_pool(pool, *data[2:], n_points=2, label="units matched").label == "units matched"
     with pytest.raises(TypeError, match=r"an Aligner, such as WeightMatching\(\); got 'weights'"):
         BarrierDisplay.from_pool(pool, *data[2:], align="weights")
 

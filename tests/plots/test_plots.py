@@ -5,6 +5,7 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.colors import to_hex
 from sklearn.datasets import load_breast_cancer, load_diabetes
 
 from skfusion import EnsembleClassifier, EnsembleRegressor, ModelPool
@@ -99,8 +100,9 @@ def test_leaderboard_shows_who_is_tied_with_the_best(frame):
     assert LeaderboardDisplay.from_frame(frame, "f1").tied is None  # which is not the score that was tested
     frame["tied_with_best"] = pd.array([False, True, False], dtype="boolean")
     ax = LeaderboardDisplay.from_frame(frame).plot().ax_
-    faces = {line.get_markerfacecolor(): line.get_xdata().tolist() for line in ax.lines if line.get_marker() == "o"}
-    assert faces == {"#0072B2": [0.97], "white": [0.95]}
+    dots = [line for line in ax.lines if line.get_marker() == "o"]
+    faces = {to_hex(line.get_markerfacecolor()).upper(): line.get_xdata().tolist() for line in dots}
+    assert faces == {"#0072B2": [0.97], "#FFFFFF": [0.95]}
 
 
 def test_leaderboard_with_unknown_intervals_on_given_axes():

@@ -15,7 +15,14 @@ from skfusion.diagnose.render._tables import Column, Table, cell, layers, member
 from skfusion.evaluate import WAYS
 from skfusion.landscape import Profile
 
-_COLOURS = {"raw": "#999999", "line": "#0072b2", "weights": "#d55e00", "activations": "#009e73"}
+_STROKES = {
+    "raw": ("#d55e00", "dotted"),
+    "line": ("#d55e00", "solid"),
+    "weights": ("#0072b2", "solid"),
+    "activations": ("#0072b2", "dashed"),
+}
+"""Colour of each line, as in the displays of ``skfusion.plots``: as trained, or aligned; and its stroke."""
+_DASHES = {"solid": "none", "dashed": "6 3", "dotted": "2 3"}
 _WIDTH, _HEIGHT, _LEFT, _TOP, _BOTTOM = 300, 170, 46, 10, 22
 
 
@@ -114,14 +121,19 @@ def _pairs(report: Any) -> str:
 def _lines(report: Any) -> str:
     drawn = {pair: _drawn(profiles) for pair, profiles in report.profiles.items()}
     used = {how for some in drawn.values() for how in some}
-    names = {how: WAYS[how] for how in _COLOURS if how in used}
+    names = {how: WAYS[how] for how in _STROKES if how in used}
     if "raw" not in used:
         names["line"] = WAYS["raw"]
-    key = "".join(f"<span><i style='background:{_COLOURS[how]}'></i>{words}</span>" for how, words in names.items())
+    key = "".join(
+        f"<span><i style='border-top:3px {_STROKES[how][1]} {_STROKES[how][0]}'></i>{words}</span>"
+        for how, words in names.items()
+    )
     losses = np.concatenate([p.loss for some in drawn.values() for p in some.values()])
-    low, high = min(0.0, float(losses.min())), float(losses.max())
+    known = losses[np.isfinite(losses)]
+    low, high = known.min(initial=0.0), known.max(initial=-np.inf if known.size else 1.0)
     figures = "".join(
-        f"<figure><figcaption>{escape(' – '.join(pair))}</figcaption>{_drawing(pair, some, low, high)}</figure>"
+        f"<figure><figcaption>{escape(' – '.join(pair))}{_absent(some)}</figcaption>"
+        f"{_drawing(pair, some, float(low), float(high))}</figure>"
         for pair, some in drawn.items()
     )
     text = f"The {report.loss_name} along each line; matched ones by the better of recalibration and Repair."
@@ -140,6 +152,19 @@ def _drawn(profiles: dict[str, Profile]) -> dict[str, Profile]:
     return lines
 
 
+def _absent(profiles: dict[str, Profile]) -> str:
+    """Return what the drawing of a pair does not show, as the loss is not finite there."""
+    losses = np.concatenate([profile.loss for profile in profiles.values()])
+    missing = int((~np.isfinite(losses)).sum())
+    return f" (no finite loss at {missing} of {len(losses)} points, which are left out)" if missing else ""
+
+
+def _runs(profile: Profile) -> list[np.ndarray]:
+    """Return the positions of each stretch of a line on which the loss is finite."""
+    known = np.flatnonzero(np.isfinite(profile.loss))
+    return np.split(known, np.flatnonzero(np.diff(known) > 1) + 1) if known.size else []
+
+
 def _drawing(pair: tuple[str, str], profiles: dict[str, Profile], low: float, high: float) -> str:
     size = (high - low) or 1.0
 
@@ -149,9 +174,11 @@ def _drawing(pair: tuple[str, str], profiles: dict[str, Profile], low: float, hi
         return f"{x:.1f},{y:.1f}"
 
     lines = "".join(
-        f"<polyline points='{' '.join(place(*at) for at in zip(p.t, p.loss, strict=True))}' fill='none' "
-        f"stroke='{_COLOURS[how]}' stroke-width='2'/>"
+        f"<polyline points='{' '.join(place(p.t[k], p.loss[k]) for k in (*run, run[-1]))}' fill='none' "
+        f"stroke='{_STROKES[how][0]}' stroke-dasharray='{_DASHES[_STROKES[how][1]]}' stroke-width='2' "
+        "stroke-linecap='round'/>"
         for how, p in profiles.items()
+        for run in _runs(p)
     )
     bottom, middle, right = _HEIGHT - _BOTTOM, (_LEFT + _WIDTH - 8) / 2, _WIDTH - 8
     first, last = (name if len(name) <= 14 else f"{name[:13]}…" for name in pair)
