@@ -29,7 +29,6 @@ from skfusion.data import (
     warn_of_unlabelled,
 )
 from skfusion.estimators._ensemble import EnsembleClassifier, EnsembleRegressor
-from skfusion.estimators.serving._serves import NotServed
 from skfusion.estimators.support._any_estimator import check_weighable, stream
 from skfusion.estimators.support._any_kind import check_gives_probabilities
 from skfusion.estimators.support._asked import Ask, asking, milliseconds
@@ -40,7 +39,7 @@ from skfusion.nets import AnyMembers
 from skfusion.pool import Member, ModelPool
 
 
-class StackDriver(NotServed, AsTheNet):
+class StackDriver(AsTheNet):
     """Fit members on folds and on all rows, and learn to combine them; subclasses say which, and how."""
 
     cv: Any

@@ -18,12 +18,11 @@ from skfusion._rows import Rows, Task
 from skfusion.data import check_given, check_inputs, score_function
 from skfusion.estimators.reuse._options import ANEW, Judged, judged
 from skfusion.estimators.reuse._train_anew import _TrainsAnew
-from skfusion.estimators.serving._serves import NotServed
 from skfusion.pool import ModelPool
 from skfusion.reuse import AsFound, AverageFound, FineTune, Found, Probe, ReusePool, Reuser, Route, Search, StackFound
 
 
-class ReuseDriver(NotServed, HasParts, BaseEstimator):
+class ReuseDriver(HasParts, BaseEstimator):
     """Find models and choose how to reuse them; subclasses name the parameters, and encode targets."""
 
     pool: Any = None

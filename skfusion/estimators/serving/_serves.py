@@ -136,22 +136,3 @@ def _prepared(module: nn.Module, shape: tuple[int, ...], dtype: torch.dtype) -> 
         except Exception:  # numbers that are no inputs of this module
             return nets.FirstOutput(module)
         return folded(module if one else nets.FirstOutput(module), example)
-
-
-class _NoMethod:
-    """Stands for a method that an estimator does not have, and says which one has it; ``hasattr`` is False."""
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self._name = name
-
-    def __get__(self, estimator: Any, kind: type) -> Any:
-        raise AttributeError(
-            f"{kind.__name__!r} object has no attribute {self._name!r}: its members are estimators of any kind, which "
-            "are no part of a module. EnsembleClassifier and EnsembleRegressor of networks have it."
-        )
-
-
-class NotServed:
-    """Say what can be served instead; a mixin for estimators whose members may be no networks."""
-
-    as_module, to_onnx = _NoMethod(), _NoMethod()

@@ -19,11 +19,8 @@ from skfusion import (
     EnsembleClassifier,
     EnsembleRegressor,
     ModelPool,
-    ModelReuseRegressor,
-    PortfolioClassifier,
     SoupClassifier,
     SoupRegressor,
-    StackingFusion,
     WeightAveragingClassifier,
 )
 from skfusion.collect import Hyper, Seeds
@@ -282,11 +279,3 @@ def test_dropout_and_boosting_say_why_not():
 def test_an_unfitted_estimator_is_no_module():
     with pytest.raises(Exception, match="not fitted"):
         SoupClassifier().as_module()
-
-
-@pytest.mark.parametrize("kind", [StackingFusion, PortfolioClassifier, ModelReuseRegressor])
-def test_estimators_without_a_module_name_those_with_one(kind):
-    for name in ("as_module", "to_onnx"):
-        assert not hasattr(kind, name)
-        with pytest.raises(AttributeError, match=rf"'{kind.__name__}' .* '{name}': .*EnsembleClassifier and"):
-            getattr(kind(), name)
