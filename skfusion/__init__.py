@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from skfusion.pool import ModelPool as ModelPool
     from skfusion.tuning import KeepTrials as KeepTrials
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _ROOMS = {
     "DeepForestClassifier": "forests",
