@@ -10,7 +10,7 @@ PIP     := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-slow test-all mutants test-foreign test-portable lint format docs bench clean
+.PHONY: help demo test test-slow test-all mutants test-foreign test-portable lint format docs dist bench clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -85,6 +85,13 @@ format: $(VENV)/.dev  ## mend what ruff can mend
 docs: $(VENV)/.dev  ## build the documentation; a warning is an error
 	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html
 	@echo "The documentation is in $(CURDIR)/docs/_build/html/index.html"
+
+dist: $(VENV)/.dev  ## build the wheel and the sdist, check them, and try the wheel in an environment of its own
+	@rm -rf dist
+	@$(PIP) build twine
+	$(BIN)/python -m build --outdir dist .
+	$(BIN)/python -m twine check --strict dist/*
+	$(BIN)/python .ci/try_wheel.py dist/*.whl
 
 bench: $(VENV)/.dev  ## run every benchmark
 	@for script in $(sort $(wildcard benchmarks/bench_*.py)); do \
