@@ -20,6 +20,7 @@ import skfusion
 import skfusion.pool
 
 HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE / "_ext"))  # the extensions of these pages
 
 # A section of the guide may have no page yet. `suppress_warnings` cannot say so, for this warning has no type.
 logging.getLogger("sphinx.sphinx.directives.other").addFilter(lambda r: getattr(r, "subtype", "") != "empty_glob")
@@ -35,9 +36,12 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
     "sphinx.ext.mathjax",
+    "sphinx_copybutton",
+    "sphinx_design",
+    "sphinx_gallery.gen_gallery",
 ]
 source_suffix = {".rst": "restructuredtext", ".md": "markdown"}
-exclude_patterns = ["_build", "_generated"]
+exclude_patterns = ["_build", "_ext", "_generated"]
 templates_path = ["_templates"]
 
 html_theme = "furo"
@@ -48,6 +52,24 @@ myst_heading_anchors = 3
 autodoc_typehints = "none"  # numpydoc's Parameters give the types
 autosummary_generate = True
 numpydoc_show_class_members = False  # the template of a class lists them
+
+sphinx_gallery_conf = {
+    "examples_dirs": "../examples",
+    "gallery_dirs": "auto_examples",
+    "filename_pattern": r"/plot_",
+    "ignore_pattern": r"(^|/)(?!plot_)[^/]*\.py$",  # scripts that take long, or need what a build has not
+    "backreferences_dir": "auto_examples/backreferences",  # which example uses which class, for the pages of classes
+    "doc_module": ("skfusion",),
+    "reset_modules": ("matplotlib", "example_settings.reset"),
+    "abort_on_example_error": True,
+    "show_memory": False,
+    "show_signature": False,
+    "min_reported_time": 1,
+    "write_computation_times": False,  # a page that any search for an example would find
+}
+
+copybutton_prompt_text = r">>> |\.\.\. |\$ "
+copybutton_prompt_is_regexp = True
 
 
 def public_modules():
