@@ -1,16 +1,9 @@
-"""Configuration of the documentation.
+"""Configuration of the documentation; its extensions stand in ``_ext``."""
 
-The pages of the API reference are written here, at the start of each build, from the ``__all__`` of the package and its
-public modules: a new method appears without an edit under ``docs/``.
-"""
-
-import importlib
-import inspect
 import logging
-import pkgutil
-import shutil
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -31,11 +24,16 @@ copyright = "2026, the skfusion developers"
 version = release = skfusion.__version__
 
 extensions = [
+    "api_pages",
+    "other_projects",
+    "linked_names",
+    "offline_math",
+    *(["catalogue"] if find_spec("catalogue") else []),
     "myst_parser",
     "numpydoc",
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
-    "sphinx.ext.mathjax",
+    "sphinx.ext.viewcode",  # the source ships with the pages: its links need no network and always show this version
     "sphinx_copybutton",
     "sphinx_design",
     "sphinx_gallery.gen_gallery",
@@ -45,6 +43,8 @@ exclude_patterns = ["_build", "_ext", "_generated"]
 templates_path = ["_templates"]
 
 html_theme = "furo"
+html_static_path = ["_static"]
+html_css_files = ["custom.css"]
 html_title = f"skfusion {release}"
 myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3
@@ -72,51 +72,6 @@ copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
 
 
-def public_modules():
-    """Yield the package and its public modules that say, by ``__all__``, what they offer."""
-    yield skfusion
-    for info in pkgutil.iter_modules(skfusion.__path__, "skfusion."):
-        if not info.name.startswith("skfusion._"):
-            module = importlib.import_module(info.name)
-            if hasattr(module, "__all__"):
-                yield module
-
-
-def api_page(module, names):
-    """Return the page of one module: the summary of its docstring, and a table of its public names."""
-    summary = inspect.cleandoc(module.__doc__ or "").partition("\n\n")[0]
-    return "\n".join(
-        [
-            f"# {module.__name__}",
-            "```{eval-rst}",
-            summary,
-            "",
-            f".. currentmodule:: {module.__name__}",
-            "",
-            ".. autosummary::",
-            "   :toctree: generated",
-            "   :nosignatures:",
-            "",
-            *(f"   {name}" for name in names),
-            "```",
-            "",
-        ]
-    )
-
-
-def write_api_pages(app, config):
-    """Write ``api/<module>.md`` for each public module; an object is listed where its shortest public name is."""
-    shutil.rmtree(HERE / "api", ignore_errors=True)
-    (HERE / "api").mkdir()
-    listed = set()
-    for module in public_modules():
-        objects = {name: getattr(module, name) for name in module.__all__}
-        names = [n for n, o in objects.items() if (inspect.isclass(o) or inspect.isfunction(o)) and o not in listed]
-        listed.update(objects[name] for name in names)
-        if names:
-            (HERE / "api" / f"{module.__name__}.md").write_text(api_page(module, names))
-
-
 def write_unreleased_changes(app, config):
     """Write what the next release will say, from the fragments under ``changes/``."""
     command = [sys.executable, "-m", "towncrier", "build", "--draft", "--version", release, "--date", "unreleased"]
@@ -141,16 +96,7 @@ def write_pool_as_shown(app, config):
     (HERE / "_generated" / "pool.html").write_text(pool._repr_html_() + members[1]._repr_html_(), encoding="utf-8")
 
 
-def skip_foreign_members(app, what, name, member, skip, options):
-    """Leave out the methods that a class has from scikit-learn or from Python."""
-    function = getattr(member, "fget", member)
-    origin = getattr(function, "__module__", None) or ""
-    return True if what == "class" and callable(function) and not origin.startswith("skfusion") else None
-
-
 def setup(app):
     """Write the generated pages before Sphinx looks for sources."""
-    app.connect("autodoc-skip-member", skip_foreign_members)
-    app.connect("config-inited", write_api_pages)
     app.connect("config-inited", write_unreleased_changes)
     app.connect("config-inited", write_pool_as_shown)
