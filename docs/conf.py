@@ -20,6 +20,7 @@ import skfusion
 import skfusion.pool
 
 HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE / "_ext"))  # the extensions of these pages
 
 # A section of the guide may have no page yet. `suppress_warnings` cannot say so, for this warning has no type.
 logging.getLogger("sphinx.sphinx.directives.other").addFilter(lambda r: getattr(r, "subtype", "") != "empty_glob")
@@ -35,9 +36,10 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
     "sphinx.ext.mathjax",
+    "catalogue",
 ]
 source_suffix = {".rst": "restructuredtext", ".md": "markdown"}
-exclude_patterns = ["_build", "_generated"]
+exclude_patterns = ["_build", "_ext", "_generated"]
 templates_path = ["_templates"]
 
 html_theme = "furo"
