@@ -8,7 +8,8 @@ know stands in ``docs/catalogue/*.toml``, one file a chapter, with one ``[[metho
 - ``paper``: which of these references, by ``arXiv:...`` or ``doi:...``, when it is not the first; or ``folklore``,
   ``ours`` or ``no address``, where there is no paper to link to;
 - ``sentences``: code that makes it, of the names in :func:`namespace`; ``aliases``: other words by which it is sought;
-- ``of``: what it is given, in a few words; ``needs``: of ``base``, ``data``, ``labels``, ``gradients`` and ``training``; see ``docs/catalogue/index.md``;
+- ``of``: what it is given, in a few words;
+- ``needs``: of ``base``, ``data``, ``labels``, ``gradients`` and ``training``; see ``docs/catalogue/index.md``;
 - ``cost``; ``result``: begins with ``exact`` or ``approximate``;
 - ``differs``: how the class differs from the authors' code; ``code``: the repository that it was compared with.
 """

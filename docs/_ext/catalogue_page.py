@@ -26,7 +26,8 @@ FILTER = """\
 <fieldset><legend>Result</legend>
 <label><input type="checkbox" name="exact" value="1"> exact only</label>
 </fieldset>
-<p class="catalogue-count"><output id="catalogue-count" role="status"></output> <button type="reset">Show all</button></p>
+<p class="catalogue-count"><output id="catalogue-count" role="status"></output>
+<button type="reset">Show all</button></p>
 </form>
 """
 HAVE = {

@@ -2,25 +2,21 @@
 
 import inspect
 import re
-import sys
 from collections import defaultdict
-from pathlib import Path
 
+import catalogue
+import catalogue_page
 import pytest
+from references import references
 
 import skfusion
+import skfusion.estimators
 import skfusion.forests
 import skfusion.tuning
 from skfusion._component import Component
 from skfusion.average import Average
 from skfusion.collect import Collector
 from skfusion.testing import discover
-
-DOCS = Path(__file__).parents[2] / "docs"
-sys.path.insert(0, str(DOCS / "_ext"))
-import catalogue
-import catalogue_page
-from references import references
 
 METHODS = catalogue.methods()
 ROWS = pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name)
@@ -53,7 +49,142 @@ def components_of(method):
     return [part for part in parts if isinstance(part, classes)]
 
 
-MISSING = ["skfusion.BaggingFusion", "skfusion.BoostingFusion", "skfusion.CurveClassifier", "skfusion.CurveRegressor", "skfusion.DeepForestClassifier", "skfusion.DeepForestRegressor", "skfusion.DistillClassifier", "skfusion.DistillRegressor", "skfusion.DropoutEnsembleClassifier", "skfusion.DropoutEnsembleRegressor", "skfusion.EnsembleClassifier", "skfusion.EnsembleOfAveragesClassifier", "skfusion.EnsembleOfAveragesRegressor", "skfusion.EnsembleRegressor", "skfusion.FastGeometricEnsembleClassifier", "skfusion.FastGeometricEnsembleRegressor", "skfusion.FederatedClassifier", "skfusion.FederatedRegressor", "skfusion.KeepTrials", "skfusion.ModelReuseClassifier", "skfusion.ModelReuseRegressor", "skfusion.NeuralDecisionForestClassifier", "skfusion.PiModelClassifier", "skfusion.PortfolioClassifier", "skfusion.PortfolioRegressor", "skfusion.ReBasinMerger", "skfusion.SnapshotEnsembleClassifier", "skfusion.SnapshotEnsembleRegressor", "skfusion.SoupClassifier", "skfusion.SoupRegressor", "skfusion.StackingFusion", "skfusion.SubspaceClassifier", "skfusion.SubspaceRegressor", "skfusion.TemporalEnsemblingClassifier", "skfusion.align.ActivationMatching", "skfusion.align.Annealing", "skfusion.align.CycleConsistent", "skfusion.align.GraphMatching", "skfusion.align.LearnedTransformerMatching", "skfusion.align.MergeMany", "skfusion.align.OTFusion", "skfusion.align.SinkhornRebasin", "skfusion.align.StraightThrough", "skfusion.align.TransformerMatching", "skfusion.align.WeightMatching", "skfusion.collect.Averages", "skfusion.collect.Boosting", "skfusion.collect.Bootstrap", "skfusion.collect.FastGeometric", "skfusion.collect.FineTunes", "skfusion.collect.HWA", "skfusion.collect.Hyper", "skfusion.collect.Kept", "skfusion.collect.PAPA", "skfusion.collect.PAPA2", "skfusion.collect.PAPAAll", "skfusion.collect.Seeds", "skfusion.collect.Snapshots", "skfusion.collect.TabMMembers", "skfusion.collect.TangentFineTunes", "skfusion.collect.Tasks", "skfusion.collect.Untrained", "skfusion.combine.Average", "skfusion.combine.Calibrated", "skfusion.combine.Cascade", "skfusion.combine.DynamicSelection", "skfusion.combine.DynamicWeighting", "skfusion.combine.EnsembleSelection", "skfusion.combine.GeometricAverage", "skfusion.combine.Median", "skfusion.combine.Stack", "skfusion.combine.Vote", "skfusion.combine.WeightedAverage", "skfusion.connect.AutoNEB", "skfusion.connect.Bezier", "skfusion.connect.DynamicString", "skfusion.connect.ElasticBand", "skfusion.connect.Fourier", "skfusion.connect.Geodesic", "skfusion.connect.LearnedSubspace", "skfusion.connect.Line", "skfusion.connect.MultiPoint", "skfusion.connect.PolyChain", "skfusion.connect.RobustPath", "skfusion.connect.SimplexPerMode", "skfusion.connect.Simplicial", "skfusion.connect.Star", "skfusion.connect.Wedge", "skfusion.forests.MultiGrainedScan", "skfusion.merge.AdaMerging", "skfusion.merge.Barycenter", "skfusion.merge.Breadcrumbs", "skfusion.merge.DARE", "skfusion.merge.FedAdam", "skfusion.merge.FedAvgM", "skfusion.merge.FedMA", "skfusion.merge.FedYogi", "skfusion.merge.Fisher", "skfusion.merge.Greedy", "skfusion.merge.Interpolate", "skfusion.merge.Learned", "skfusion.merge.ModelStock", "skfusion.merge.PFNM", "skfusion.merge.RegMean", "skfusion.merge.RobustSoup", "skfusion.merge.Slerp", "skfusion.merge.TIES", "skfusion.merge.TaskArithmetic", "skfusion.merge.Uniform", "skfusion.merge.ZipIt", "skfusion.repair.Recalibrate", "skfusion.repair.Repair", "skfusion.reuse.AllMixtureMMD", "skfusion.reuse.AsFound", "skfusion.reuse.AverageFound", "skfusion.reuse.FineTune", "skfusion.reuse.HScore", "skfusion.reuse.LEEP", "skfusion.reuse.LogME", "skfusion.reuse.MixtureMMD", "skfusion.reuse.NCE", "skfusion.reuse.Probe", "skfusion.reuse.RegularizedHScore", "skfusion.reuse.Route", "skfusion.reuse.SingleMMD", "skfusion.reuse.StackFound", "skfusion.reuse.TransRate", "skfusion.select.Pick", "skfusion.select.TopK", "skfusion.tuning.FusionSearch", "skfusion.tuning.LayerwiseSoupWeights", "skfusion.tuning.SoupWeights", "skfusion.tuning.StudyProposals", "skfusion.tuning.TunedReuse"]
+MISSING = [
+    "skfusion.BaggingFusion",
+    "skfusion.BoostingFusion",
+    "skfusion.CurveClassifier",
+    "skfusion.CurveRegressor",
+    "skfusion.DeepForestClassifier",
+    "skfusion.DeepForestRegressor",
+    "skfusion.DistillClassifier",
+    "skfusion.DistillRegressor",
+    "skfusion.DropoutEnsembleClassifier",
+    "skfusion.DropoutEnsembleRegressor",
+    "skfusion.EnsembleClassifier",
+    "skfusion.EnsembleOfAveragesClassifier",
+    "skfusion.EnsembleOfAveragesRegressor",
+    "skfusion.EnsembleRegressor",
+    "skfusion.FastGeometricEnsembleClassifier",
+    "skfusion.FastGeometricEnsembleRegressor",
+    "skfusion.FederatedClassifier",
+    "skfusion.FederatedRegressor",
+    "skfusion.KeepTrials",
+    "skfusion.ModelReuseClassifier",
+    "skfusion.ModelReuseRegressor",
+    "skfusion.NeuralDecisionForestClassifier",
+    "skfusion.PiModelClassifier",
+    "skfusion.PortfolioClassifier",
+    "skfusion.PortfolioRegressor",
+    "skfusion.ReBasinMerger",
+    "skfusion.SnapshotEnsembleClassifier",
+    "skfusion.SnapshotEnsembleRegressor",
+    "skfusion.SoupClassifier",
+    "skfusion.SoupRegressor",
+    "skfusion.StackingFusion",
+    "skfusion.SubspaceClassifier",
+    "skfusion.SubspaceRegressor",
+    "skfusion.TemporalEnsemblingClassifier",
+    "skfusion.align.ActivationMatching",
+    "skfusion.align.Annealing",
+    "skfusion.align.CycleConsistent",
+    "skfusion.align.GraphMatching",
+    "skfusion.align.LearnedTransformerMatching",
+    "skfusion.align.MergeMany",
+    "skfusion.align.OTFusion",
+    "skfusion.align.SinkhornRebasin",
+    "skfusion.align.StraightThrough",
+    "skfusion.align.TransformerMatching",
+    "skfusion.align.WeightMatching",
+    "skfusion.collect.Averages",
+    "skfusion.collect.Boosting",
+    "skfusion.collect.Bootstrap",
+    "skfusion.collect.FastGeometric",
+    "skfusion.collect.FineTunes",
+    "skfusion.collect.HWA",
+    "skfusion.collect.Hyper",
+    "skfusion.collect.Kept",
+    "skfusion.collect.PAPA",
+    "skfusion.collect.PAPA2",
+    "skfusion.collect.PAPAAll",
+    "skfusion.collect.Seeds",
+    "skfusion.collect.Snapshots",
+    "skfusion.collect.TabMMembers",
+    "skfusion.collect.TangentFineTunes",
+    "skfusion.collect.Tasks",
+    "skfusion.collect.Untrained",
+    "skfusion.combine.Average",
+    "skfusion.combine.Calibrated",
+    "skfusion.combine.Cascade",
+    "skfusion.combine.DynamicSelection",
+    "skfusion.combine.DynamicWeighting",
+    "skfusion.combine.EnsembleSelection",
+    "skfusion.combine.GeometricAverage",
+    "skfusion.combine.Median",
+    "skfusion.combine.Stack",
+    "skfusion.combine.Vote",
+    "skfusion.combine.WeightedAverage",
+    "skfusion.connect.AutoNEB",
+    "skfusion.connect.Bezier",
+    "skfusion.connect.DynamicString",
+    "skfusion.connect.ElasticBand",
+    "skfusion.connect.Fourier",
+    "skfusion.connect.Geodesic",
+    "skfusion.connect.LearnedSubspace",
+    "skfusion.connect.Line",
+    "skfusion.connect.MultiPoint",
+    "skfusion.connect.PolyChain",
+    "skfusion.connect.RobustPath",
+    "skfusion.connect.SimplexPerMode",
+    "skfusion.connect.Simplicial",
+    "skfusion.connect.Star",
+    "skfusion.connect.Wedge",
+    "skfusion.forests.MultiGrainedScan",
+    "skfusion.merge.AdaMerging",
+    "skfusion.merge.Barycenter",
+    "skfusion.merge.Breadcrumbs",
+    "skfusion.merge.DARE",
+    "skfusion.merge.FedAdam",
+    "skfusion.merge.FedAvgM",
+    "skfusion.merge.FedMA",
+    "skfusion.merge.FedYogi",
+    "skfusion.merge.Fisher",
+    "skfusion.merge.Greedy",
+    "skfusion.merge.Interpolate",
+    "skfusion.merge.Learned",
+    "skfusion.merge.ModelStock",
+    "skfusion.merge.PFNM",
+    "skfusion.merge.RegMean",
+    "skfusion.merge.RobustSoup",
+    "skfusion.merge.Slerp",
+    "skfusion.merge.TIES",
+    "skfusion.merge.TaskArithmetic",
+    "skfusion.merge.Uniform",
+    "skfusion.merge.ZipIt",
+    "skfusion.repair.Recalibrate",
+    "skfusion.repair.Repair",
+    "skfusion.reuse.AllMixtureMMD",
+    "skfusion.reuse.AsFound",
+    "skfusion.reuse.AverageFound",
+    "skfusion.reuse.FineTune",
+    "skfusion.reuse.HScore",
+    "skfusion.reuse.LEEP",
+    "skfusion.reuse.LogME",
+    "skfusion.reuse.MixtureMMD",
+    "skfusion.reuse.NCE",
+    "skfusion.reuse.Probe",
+    "skfusion.reuse.RegularizedHScore",
+    "skfusion.reuse.Route",
+    "skfusion.reuse.SingleMMD",
+    "skfusion.reuse.StackFound",
+    "skfusion.reuse.TransRate",
+    "skfusion.select.Pick",
+    "skfusion.select.TopK",
+    "skfusion.tuning.FusionSearch",
+    "skfusion.tuning.LayerwiseSoupWeights",
+    "skfusion.tuning.SoupWeights",
+    "skfusion.tuning.StudyProposals",
+    "skfusion.tuning.TunedReuse",
+]
 """Methods whose rows are not written yet."""
 
 
