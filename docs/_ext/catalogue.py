@@ -33,7 +33,7 @@ import skfusion.pool
 from skfusion.nets import mlp_classifier
 
 HERE = Path(__file__).parents[1] / "catalogue"
-CHAPTERS = ("weight_averaging",)
+CHAPTERS = ("mode_connectivity", "alignment", "weight_averaging", "ensembles")
 NEEDS = ("base", "data", "labels", "gradients", "training")
 WITHOUT_ADDRESS = ("folklore", "ours", "no address")
 ROOMS = ("average", "select", "align", "merge", "connect", "repair", "combine", "collect", "reuse", "forests", "tuning")
