@@ -3,7 +3,6 @@
 import logging
 import subprocess
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +27,7 @@ extensions = [
     "other_projects",
     "linked_names",
     "offline_math",
-    *(["catalogue"] if find_spec("catalogue") else []),
+    "catalogue",
     "myst_parser",
     "numpydoc",
     "sphinx.ext.autodoc",

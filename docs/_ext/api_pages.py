@@ -9,11 +9,11 @@ import pkgutil
 import shutil
 from collections.abc import Iterator
 from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import catalogue
 import skfusion
 
 
@@ -39,13 +39,6 @@ def pages() -> dict[str, list[str]]:
         if names:
             pages[module.__name__] = names
     return pages
-
-
-def aliases() -> dict[str, list[str]]:
-    """Return the words by which readers look for a class, by its full name; the catalogue of methods knows them."""
-    if find_spec("catalogue") is None:
-        return {}
-    return importlib.import_module("catalogue").aliases()
 
 
 def page(module: ModuleType, names: list[str]) -> str:
@@ -77,7 +70,7 @@ def write_pages(app: Any, config: Any) -> None:
     folder.mkdir()
     for name, names in pages().items():
         (folder / f"{name}.md").write_text(page(importlib.import_module(name), names), encoding="utf-8")
-    config.autosummary_context["aliases"] = aliases()
+    config.autosummary_context["aliases"] = catalogue.aliases()
 
 
 def skip_foreign_members(app: Any, what: str, name: str, member: Any, skip: bool, options: Any) -> bool | None:
