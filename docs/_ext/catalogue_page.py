@@ -16,7 +16,8 @@ HEADER = ("Method", "Needs", "Cost", "Result", "Class and sentence", "Differs fr
 FILTER = """\
 <form id="catalogue-filter" class="catalogue-filter" hidden>
 <div><label for="catalogue-words">Search</label>
-<input id="catalogue-words" name="q" type="search" placeholder="SWA, soup, Ainsworth 2023, ..." autocomplete="off"></div>
+<input id="catalogue-words" name="q" type="search" autocomplete="off"
+placeholder="SWA, soup, Ainsworth 2023, ..."></div>
 <div role="group" aria-labelledby="catalogue-family"><b id="catalogue-family">Family</b> <span>
 {families}
 </span></div>
