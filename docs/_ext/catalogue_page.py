@@ -15,19 +15,19 @@ import skfusion
 HEADER = ("Method", "Needs", "Cost", "Result", "Class and sentence", "Differs from the authors' code")
 FILTER = """\
 <form id="catalogue-filter" class="catalogue-filter" hidden>
-<p><label for="catalogue-words">Search</label>
-<input id="catalogue-words" name="q" type="search" placeholder="SWA, soup, Ainsworth 2022, ..." autocomplete="off"></p>
-<fieldset><legend>Family</legend>
+<div><label for="catalogue-words">Search</label>
+<input id="catalogue-words" name="q" type="search" autocomplete="off"
+placeholder="SWA, soup, Ainsworth 2023, ..."></div>
+<div role="group" aria-labelledby="catalogue-family"><b id="catalogue-family">Family</b> <span>
 {families}
-</fieldset>
-<fieldset><legend>I have</legend>
+</span></div>
+<div role="group" aria-labelledby="catalogue-have"><b id="catalogue-have">I have</b> <span>
 {needs}
-</fieldset>
-<fieldset><legend>Result</legend>
+</span></div>
+<div role="group" aria-labelledby="catalogue-result"><b id="catalogue-result">Result</b> <span>
 <label><input type="checkbox" name="exact" value="1"> exact only</label>
-</fieldset>
-<p class="catalogue-count"><output id="catalogue-count" role="status"></output>
-<button type="reset">Show all</button></p>
+</span></div>
+<div><button type="reset">Show all</button> <output id="catalogue-count" role="status"></output></div>
 </form>
 """
 HAVE = {
@@ -102,7 +102,7 @@ def cells(method: Method) -> list[str]:
     classes = [" or ".join(map(role, both(listed))) for listed in method.classes]
     return [
         "\n\n".join([f"**{plain(method.name)}**", paper(method), *also(method)]),
-        f"{', '.join(method.needs) or 'nothing'}\n\nof {plain(method.of)}",
+        f"{', '.join(method.needs) or 'nothing'}\n\ngiven {plain(method.of)}",
         plain(method.cost),
         plain(method.result),
         "\n\n".join([", ".join(classes), *map(code, method.sentences)]),
