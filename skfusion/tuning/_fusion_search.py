@@ -18,10 +18,11 @@ from sklearn.utils import check_random_state, get_tags
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
-from skfusion._component import Readable
 from skfusion._docs import AS_THE_NET, doc
+from skfusion._readable import Readable
 from skfusion.data import folds, score_by, scorer_named, seeded
-from skfusion.estimators import BaseFusion, EnsembleClassifier, StackingFusion, begin_fit
+from skfusion.estimators import BaseFusion, EnsembleClassifier, StackingFusion
+from skfusion.estimators.support import begin_fit
 from skfusion.nets import digest
 from skfusion.tuning._candidate import candidate_of, checked, fit_whole, mark_of, mark_of_thing
 from skfusion.tuning._study import check_space, open_study, quiet

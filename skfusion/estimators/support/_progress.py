@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from sklearn.callback import ProgressBar
+
 from skfusion import nets
 from skfusion.pool import Member
 
@@ -55,3 +57,17 @@ class CallbackProgress:
     def finish(self) -> None:
         """Close the task of collecting."""
         self.collecting.call_on_fit_task_end(estimator=self.estimator)
+
+
+def begin_fit(estimator: Any, X: Any, y: Any, n_tasks: int) -> tuple[Any, bool]:
+    """Return the task of a fit, with a progress bar where ``verbose`` asks for one, and whether a callback watches."""
+    callbacks = getattr(estimator, "_skl_callbacks", [])
+    nested = hasattr(estimator, "_parent_callback_ctx")
+    if estimator.verbose and not nested and not any(isinstance(c, ProgressBar) for c in callbacks):
+        estimator.set_callbacks(*callbacks, ProgressBar())
+    watched = nested or bool(getattr(estimator, "_skl_callbacks", []))
+    try:
+        context = estimator._init_callback_context(max_subtasks=n_tasks)
+        return context.call_on_fit_task_begin(estimator=estimator, X=X, y=y), watched
+    finally:
+        estimator.set_callbacks(*callbacks)
