@@ -14,7 +14,6 @@ from typing import Any
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from skfusion import merge as mergers
@@ -22,7 +21,6 @@ from skfusion.checkpoints import MergeReport, merge_checkpoints
 from skfusion.cli._console import fail, in_bytes, message_of, progress
 from skfusion.merge import Merger
 
-BAR = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(binary_units=True), TimeRemainingColumn())
 _NUMBER = re.compile(r"[\d.,eE+-]*\d[\d.,eE+-]*")
 
 
@@ -65,7 +63,7 @@ def run(
     try:
         _check_weights(inputs, options.get("weights"))
         merger = merger_of(method, options, base)
-        with progress(BAR, in_bytes) as update, _ended_by_sigterm():
+        with progress(in_bytes) as update, _ended_by_sigterm():
             report = merge_checkpoints(
                 inputs,
                 out,
