@@ -34,7 +34,7 @@ $(VENV)/.dev: pyproject.toml | $(BIN)/python
 # -------------------------------------------------------------------------------------------------------- targets
 
 # Small networks are fastest on one thread; processes use the other cores.
-demo test test-slow mutants test-foreign lint: export OMP_NUM_THREADS = 1
+demo docs test test-slow mutants test-foreign lint: export OMP_NUM_THREADS = 1
 
 # Another processor on this one: the kernels of ATen, oneDNN, MKL and OpenBLAS that it would choose. A result that only
 # one of them gives is no result, and no test may ask for it.
@@ -92,5 +92,5 @@ bench: $(VENV)/.dev  ## run every benchmark
 	done
 
 clean:  ## remove what the other targets made, .venv too
-	rm -rf $(VENV) demo docs/_build docs/_generated docs/api dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) demo docs/_build docs/_generated docs/api docs/auto_examples dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
