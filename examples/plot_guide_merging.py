@@ -13,7 +13,6 @@ import tempfile
 from pathlib import Path
 
 import torch
-from matplotlib import pyplot as plt
 from safetensors.torch import save_file
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
@@ -26,7 +25,9 @@ from skfusion.merge import DARE, TIES, Breadcrumbs, ModelStock, TaskArithmetic, 
 images, labels = load_digits(return_X_y=True)
 images, labels = torch.tensor(images / 16, dtype=torch.float32), torch.tensor(labels)
 train, test = train_test_split(range(len(images)), stratify=labels, random_state=0)
-up, right = (images.reshape(-1, 8, 8).roll(by, axis).flatten(1) for by, axis in ((-1, 1), (1, 2)))
+up, right = (
+    images.reshape(-1, 8, 8).roll(by, axis).flatten(1) for by, axis in ((-1, 1), (1, 2))
+)
 
 
 def trained(network, x, epochs):
@@ -42,7 +43,13 @@ def trained(network, x, epochs):
 
 def fresh(state=None):
     """Return the network, with the weights of a state."""
-    network = nn.Sequential(nn.Linear(64, 256), nn.ReLU(), nn.Linear(256, 256), nn.ReLU(), nn.Linear(256, 10))
+    network = nn.Sequential(
+        nn.Linear(64, 256),
+        nn.ReLU(),
+        nn.Linear(256, 256),
+        nn.ReLU(),
+        nn.Linear(256, 10),
+    )
     if state is not None:
         network.load_state_dict(state)
     return network
@@ -52,9 +59,12 @@ folder = Path(tempfile.mkdtemp())
 with torch.random.fork_rng():
     torch.manual_seed(0)
     start = trained(fresh(), images, epochs=15).state_dict()
+    save_file(start, folder / "start.safetensors")
     for name, task in {"up": up, "right": right}.items():
-        save_file(trained(fresh(start), task, epochs=5).state_dict(), folder / f"{name}.safetensors")
-save_file(start, folder / "start.safetensors")
+        save_file(
+            trained(fresh(start), task, epochs=5).state_dict(),
+            folder / f"{name}.safetensors",
+        )
 
 # %%
 # Each merge reads files and writes a file. Methods that work on changes are told where these began.
@@ -67,38 +77,76 @@ methods = {
     "Breadcrumbs": Breadcrumbs(density=0.5, scale=1),
     "Model Stock": ModelStock(),
 }
-files = {"start": folder / "start.safetensors", "tune: up": tunes[0], "tune: right": tunes[1]}
+files = {
+    "start": folder / "start.safetensors",
+    "tune: up": tunes[0],
+    "tune: right": tunes[1],
+}
 for name, method in methods.items():
     files[name] = folder / f"merged-{len(files)}.safetensors"
-    merge_checkpoints(tunes, files[name], method, base=files["start"] if method.needs_base else None)
+    merge_checkpoints(
+        tunes, files[name], method, base=files["start"] if method.needs_base else None
+    )
 
 
 def accuracy(file, x):
     """Return the share of the test rows that the network in a file has right."""
     with torch.no_grad():
-        return (fresh(read_checkpoint(file))(x[test]).argmax(1) == labels[test]).double().mean().item()
+        return (
+            (fresh(read_checkpoint(file))(x[test]).argmax(1) == labels[test])
+            .double()
+            .mean()
+            .item()
+        )
 
 
-found = {name: (100 * accuracy(file, up), 100 * accuracy(file, right)) for name, file in files.items()}
+found = {
+    name: (100 * accuracy(file, up), 100 * accuracy(file, right))
+    for name, file in files.items()
+}
 for name, (first, second) in found.items():
-    print(f"{name:28} up {first:5.1f} %   right {second:5.1f} %")
+    print(f"{name:28} up {first:.1f} %   right {second:.1f} %")
 
 # %%
 # The line is task arithmetic: the start plus the sum of both changes, times a scale. The dashed lines are what each
 # fine-tune reaches at its own task; a perfect merge would be where they cross.
+
+from matplotlib import pyplot as plt
+
 figure, ax = plt.subplots(figsize=(6.5, 5), layout="constrained")
 scales = ["start", "0.25", "0.5: the mean", "0.75", "1"]
-ax.plot(*zip(*(found[name] for name in scales), strict=True), "o-", label="task arithmetic, by its scale")
+ax.plot(
+    *zip(*(found[name] for name in scales), strict=True),
+    "o-",
+    label="task arithmetic, by its scale",
+)
 for name, point in found.items():
     if name not in scales:
-        ax.plot(*point, "s" if name.startswith("tune") else "D", color="C1" if name.startswith("tune") else "C2")
-    left = name in ("start", "1", "DARE", "Breadcrumbs")  # where a label on the right would meet another one
-    place = {"xytext": (-7, 0), "ha": "right"} if left else {"xytext": (7, -10 if name.startswith("tune") else 0)}
-    ax.annotate(name, point, textcoords="offset points", fontsize="small", va="center", **place)
+        ax.plot(
+            *point,
+            "s" if name.startswith("tune") else "D",
+            color="C1" if name.startswith("tune") else "C2",
+        )
+    left = name in (
+        "start",
+        "1",
+        "DARE",
+        "Breadcrumbs",
+    )  # where a label on the right would meet another one
+    place = (
+        {"xytext": (-7, 0), "ha": "right"}
+        if left
+        else {"xytext": (7, -10 if name.startswith("tune") else 0)}
+    )
+    ax.annotate(
+        name, point, textcoords="offset points", fontsize="small", va="center", **place
+    )
 ax.axvline(found["tune: up"][0], color="0.5", linestyle="--", linewidth=1)
 ax.axhline(found["tune: right"][1], color="0.5", linestyle="--", linewidth=1)
 ax.set(
-    xlabel="accuracy on digits moved up, %", ylabel="accuracy on digits moved right, %", xlim=(25, 104), ylim=(20, 100)
+    xlabel="accuracy on digits moved up, %",
+    ylabel="accuracy on digits moved right, %",
+    xlim=(25, 104),
+    ylim=(20, 100),
 )
-ax.legend(loc="lower left")
-plt.show()
+_ = ax.legend(loc="lower left")
