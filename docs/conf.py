@@ -28,6 +28,7 @@ extensions = [
     "offline_math",
     "catalogue",
     "changes_page",
+    "folded_sidebar",
     "versions",
     "myst_parser",
     "numpydoc",

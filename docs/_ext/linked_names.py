@@ -29,7 +29,7 @@ def targets() -> dict[str, str]:
     foreign = list(other_projects.names())
     result = {name.rpartition(".")[2]: name for name in foreign if name.rpartition(".")[2][0].isupper()}
     result |= {name: name for name in foreign}
-    result |= {name: target for name, target in other_projects.ALSO.items() if not target.startswith(":")}
+    result |= other_projects.ALSO
     for name in full:
         last = name.rpartition(".")[2]
         result[name] = result[name.removeprefix("skfusion.")] = name
@@ -87,8 +87,9 @@ def ancestors(node: nodes.Node) -> list[nodes.Node]:
 
 
 def types() -> dict[str, str]:
-    """Return what a word in the type of a parameter links to."""
-    return {name: target for name, target in targets().items() if "." not in name} | other_projects.ALSO
+    """Return what a word in the type of a parameter links to; numpydoc wants a role where a name is its own target."""
+    names = {name: target if name != target else f":obj:`{target}`" for name, target in targets().items()}
+    return names | other_projects.WORDS
 
 
 def add_types(app: Any, config: Any) -> None:

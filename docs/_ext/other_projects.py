@@ -130,16 +130,15 @@ PROJECTS = {
 
 # Other names of the same things.
 ALSO = {
-    "array-like": ":term:`array-like <sklearn:array-like>`",
-    "joblib.Memory": "joblib.Memory",
     "nn.Module": "torch.nn.Module",
-    "numpy.random.RandomState": "numpy.random.RandomState",
     "optuna.Study": "optuna.study.Study",
     "optuna.Trial": "optuna.trial.Trial",
-    "optuna.trial.Trial": "optuna.trial.Trial",
     "skorch.NeuralNetClassifier": "skorch.classifier.NeuralNetClassifier",
     "skorch.NeuralNetRegressor": "skorch.regressor.NeuralNetRegressor",
 }
+
+# Words of types that are no names, and those that numpydoc links otherwise.
+WORDS = {"array-like": ":term:`array-like <sklearn:array-like>`", "bool": ":class:`python:bool`"}
 
 
 def names() -> Iterator[str]:

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import changes_page
 import example_settings
+import folded_sidebar
 import offline_math
 import pytest
 import torch
@@ -91,3 +92,10 @@ def test_examples_run_on_one_thread():
     torch.set_num_threads(2)
     example_settings.reset({}, "plot_one.py")
     assert torch.get_num_threads() == 1
+
+
+def test_the_sidebar_is_folded_whatever_the_theme_asks_for():
+    context = {"toctree": lambda **options: options}
+    folded_sidebar.fold(None, "index", "page.html", context, None)
+    assert context["toctree"](collapse=False, maxdepth=-1) == {"collapse": True, "maxdepth": -1}
+    folded_sidebar.fold(None, "search", "page.html", {}, None)

@@ -61,11 +61,14 @@ def test_headings_links_and_the_page_of_the_name_itself_have_no_such_links():
 
 
 def test_types_of_parameters_are_links_and_words_of_sentences_are_not():
-    text = make_xref("sequence of Tensor or ModelPool, shape (n_samples,)", linked_names.types(), "all")
+    text = make_xref(
+        "sequence of Tensor or joblib.Memory or ModelPool, shape (n_samples,)", linked_names.types(), "all"
+    )
+    assert ":obj:`joblib.Memory`" in text
     assert ":obj:`ModelPool <skfusion.ModelPool>`" in text
     assert ":obj:`Tensor <torch.Tensor>`" in text
     assert text.startswith("sequence of ")
-    assert "shape (n_samples,)" in text
+    assert "(n_samples,)" in text
 
 
 @pytest.mark.parametrize("title", other_projects.PROJECTS)
