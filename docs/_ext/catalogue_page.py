@@ -86,9 +86,13 @@ def parts(methods: Iterable[Method]) -> list[list[Method]]:
 
 def part_text(methods: list[Method]) -> str:
     """Return the heading and the table of one part of a chapter."""
+    return f"### {methods[0].part}\n\n```{{eval-rst}}\n{table(methods)}\n```"
+
+
+def table(methods: list[Method]) -> str:
+    """Return a table of methods, in reStructuredText."""
     rows = [row([*map(plain, HEADER)]), *(row(cells(method)) for method in methods)]
-    table = ".. list-table::\n   :class: catalogue\n   :header-rows: 1\n\n" + "\n".join(rows)
-    return f"### {methods[0].part}\n\n```{{eval-rst}}\n{table}\n```"
+    return ".. list-table::\n   :class: catalogue\n   :header-rows: 1\n\n" + "\n".join(rows)
 
 
 def row(texts: list[str]) -> str:

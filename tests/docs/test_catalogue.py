@@ -6,6 +6,8 @@ from collections import defaultdict
 
 import catalogue
 import catalogue_page
+import catalogue_pictures
+import matplotlib
 import pytest
 import torch
 from references import references
@@ -48,8 +50,8 @@ def public_name(cls):
 
 def parts_of(made):
     """Return an object and all objects among its parameters."""
-    inner = made.get_params(deep=True).values() if hasattr(made, "get_params") else ()
-    return [made, *inner]
+    inner = made.get_params(deep=True) if hasattr(made, "get_params") else vars(made)
+    return [made, *inner.values()]
 
 
 def components_of(method):
@@ -190,3 +192,12 @@ def test_the_page_has_all_rows_and_the_filter():
     assert 'id="catalogue-filter"' in text
     assert text.count('name="family"') == len(catalogue.chapters())
     assert text.count('name="have"') == len(catalogue.NEEDS)
+
+
+def test_each_chapter_has_a_picture_for_light_and_for_dark_pages(tmp_path):
+    catalogue_pictures.draw(tmp_path)
+    drawn = {path.name: path.read_text("utf-8") for path in tmp_path.iterdir()}
+    assert {*drawn} == {f"{name}-{shade}.svg" for name in catalogue.CHAPTERS for shade in ("light", "dark")}
+    assert all(chapter.picture for chapter in catalogue.chapters())
+    assert drawn["alignment-light.svg"] != drawn["alignment-dark.svg"]
+    assert matplotlib.rcParams["svg.fonttype"] == "path"  # as it was
