@@ -35,7 +35,7 @@ HAVE = {
     "data": "data",
     "labels": "labels",
     "gradients": "gradients",
-    "training": "the training",
+    "training": "a training still to run",
 }
 
 
