@@ -196,6 +196,14 @@ def test_the_page_has_all_rows_and_the_filter():
     assert text.count('name="have"') == len(catalogue.NEEDS)
 
 
+def test_the_page_of_a_class_says_where_it_stands():
+    page = catalogue_page.with_rows("api/generated/skfusion.collect.Tail", "Tail\n====\n\n.. autoclass:: Tail\n")
+    heading, _, rest = page.partition("\n====\n")
+    assert heading == "Tail"
+    assert "`SWA <../../catalogue/index.html#?q=SWA>`__" in rest.partition(".. autoclass::")[0]
+    assert "catalogue" not in catalogue_page.with_rows("api/generated/skfusion.ModelPool", "ModelPool\n=========\n")
+
+
 def test_each_chapter_has_a_picture_for_light_and_for_dark_pages(tmp_path):
     catalogue_pictures.draw(tmp_path)
     drawn = {path.name: path.read_text("utf-8") for path in tmp_path.iterdir()}
