@@ -7,8 +7,9 @@ import re
 import textwrap
 from collections.abc import Iterable
 from itertools import groupby
+from urllib.parse import urlencode
 
-from catalogue import NEEDS, Chapter, Method, both, chapters, namespace
+from catalogue import NEEDS, Chapter, Method, both, chapters, methods, namespace
 
 import skfusion
 
@@ -35,7 +36,7 @@ HAVE = {
     "data": "data",
     "labels": "labels",
     "gradients": "gradients",
-    "training": "the training",
+    "training": "a training still to run",
 }
 
 
@@ -75,20 +76,24 @@ def picture(chapter: Chapter, shade: str) -> str:
     return f"```{{image}} {source}\n:alt: {chapter.picture}\n:class: only-{shade} catalogue-idea\n```"
 
 
-def parts(methods: Iterable[Method]) -> list[list[Method]]:
+def parts(rows: Iterable[Method]) -> list[list[Method]]:
     """Return methods by part; a part begins where a method names it."""
     headings: list[str] = []
-    for method in methods:
+    for method in rows:
         headings.append(method.part or headings[-1])
-    pairs = groupby(zip(headings, methods, strict=True), key=lambda pair: pair[0])
+    pairs = groupby(zip(headings, rows, strict=True), key=lambda pair: pair[0])
     return [[method for _, method in group] for _, group in pairs]
 
 
-def part_text(methods: list[Method]) -> str:
+def part_text(part: list[Method]) -> str:
     """Return the heading and the table of one part of a chapter."""
-    rows = [row([*map(plain, HEADER)]), *(row(cells(method)) for method in methods)]
-    table = ".. list-table::\n   :class: catalogue\n   :header-rows: 1\n\n" + "\n".join(rows)
-    return f"### {methods[0].part}\n\n```{{eval-rst}}\n{table}\n```"
+    return f"### {part[0].part}\n\n```{{eval-rst}}\n{table(part)}\n```"
+
+
+def table(part: list[Method]) -> str:
+    """Return a table of methods, in reStructuredText."""
+    rows = [row([*map(plain, HEADER)]), *(row(cells(method)) for method in part)]
+    return ".. list-table::\n   :class: catalogue\n   :header-rows: 1\n\n" + "\n".join(rows)
 
 
 def row(texts: list[str]) -> str:
@@ -149,6 +154,15 @@ def address(word: str) -> str:
     """Return the full public name of a class of a sentence: of all public names, the shortest."""
     room = ".".join(namespace()[word].__module__.split(".")[:2])
     return f"{'skfusion' if word in skfusion.__all__ else room}.{word}"
+
+
+def with_rows(docname: str, text: str) -> str:
+    """Return the source of the page of a class with links to its rows, below the heading."""
+    name = docname.rpartition("/")[2]
+    rows = [m.name for m in methods() if name in [full for listed in m.classes for full in both(listed)]]
+    links = [f"`{plain(row)} <../../catalogue/index.html#?{urlencode({'q': row})}>`__" for row in rows]
+    line = f"In the :doc:`catalogue of methods </catalogue/index>`: {', '.join(links)}." if rows else ""
+    return re.sub(r"\A(.*?\n=+\n)", lambda heading: f"{heading[1]}\n{line}\n", text, count=1, flags=re.DOTALL)
 
 
 def plain(words: str) -> str:
