@@ -211,7 +211,8 @@ def _drawing(pair: tuple[str, str], profiles: dict[str, Profile], low: float, hi
     texts = "".join(f"<text x='{x:.0f}' y='{y:.0f}' text-anchor='{a}'>{escape(w)}</text>" for x, y, a, w in labels)
     return (
         f"<svg viewBox='0 0 {_WIDTH} {_HEIGHT}' role='img' aria-label='{escape(' – '.join(pair), quote=True)}'>"
-        f"<path d='M{_LEFT},{_TOP} V{bottom} H{right}' fill='none' stroke='currentColor' opacity='.35'/>{lines}{texts}</svg>"
+        f"<path d='M{_LEFT},{_TOP} V{bottom} H{right}' fill='none' stroke='currentColor' opacity='.35'/>"
+        f"{lines}{texts}</svg>"
     )
 
 
