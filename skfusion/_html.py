@@ -20,15 +20,20 @@ STYLE = """<style>
 .skf thead th { border-bottom: 1px solid color-mix(in srgb, currentColor 30%, transparent); }
 .skf tbody tr + tr > * { border-top: 1px solid color-mix(in srgb, currentColor 10%, transparent); }
 .skf .n { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; }
-.skf .name { overflow-wrap: anywhere; min-width: 6rem; max-width: 20rem; }
+.skf .name { overflow-wrap: anywhere; min-width: 9rem; max-width: 20rem; }
 .skf .long { overflow-wrap: anywhere; max-width: 26rem; }
 .skf .bar { display: inline-block; width: 5rem; height: .6rem; margin-left: .5rem; border-radius: 2px;
   background: color-mix(in srgb, currentColor 12%, transparent); }
 .skf .bar > i { display: block; height: 100%; border-radius: 2px; background: var(--bar); }
+.skf .iv { position: relative; display: inline-block; width: 7rem; height: .8rem; margin-left: .7rem; }
+.skf .iv > i { position: absolute; top: .45rem; height: 2px; background: var(--bar); opacity: .6; }
+.skf .iv > b { position: absolute; top: .25rem; width: .45rem; height: .45rem; margin-left: -.2rem; border-radius: 50%;
+  background: var(--bar); }
 .skf .head { font-weight: 600; } .skf .more { opacity: .72; }
 .skf summary { cursor: pointer; opacity: .85; }
 .skf svg { display: block; max-width: 100%; height: auto; margin: .3rem 0; }
-@media (max-width: 600px) { .skf .wide { display: none; } .skf .bar { width: 2.2rem; } .skf .name { max-width: 9rem; } }
+@media (max-width: 600px) { .skf .wide { display: none; } .skf .bar { width: 2.2rem; } .skf .iv { width: 3rem; }
+  .skf .name { min-width: 6rem; max-width: 9rem; } }
 </style>"""
 
 
