@@ -45,11 +45,19 @@ table = compare_fusions(
     cv=n_folds,
     random_state=0,
 )
-print(table[["accuracy_mean", "accuracy_low", "accuracy_high", "log_loss", "n_members"]].round(3).to_string())
+print(
+    table[["accuracy_mean", "accuracy_low", "accuracy_high", "log_loss", "n_members"]]
+    .round(3)
+    .to_string()
+)
 
 # Why the uniform soup of independent networks fails: between their weights the loss has a barrier.
 X_train, X_test, y_train, y_test = train_test_split(X, y, stratify=y, random_state=0)
-pool = EnsembleClassifier(net, collect=Seeds(2), random_state=0).fit(X_train, y_train).pool_
+pool = (
+    EnsembleClassifier(net, collect=Seeds(2), random_state=0)
+    .fit(X_train, y_train)
+    .pool_
+)
 barrier = BarrierDisplay.from_pool(pool, X_test, y_test).plot()
 print(f"barrier between two independent networks: {barrier.barrier:.2f} nats")
 

@@ -10,6 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from skfusion._versions import show_versions as show_versions
     from skfusion.align import rebasin as rebasin
     from skfusion.compare import compare_fusions as compare_fusions
     from skfusion.estimators import *  # noqa: F403
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from skfusion.pool import ModelPool as ModelPool
     from skfusion.tuning import KeepTrials as KeepTrials
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _ROOMS = {
     "DeepForestClassifier": "forests",
@@ -33,6 +34,7 @@ _ROOMS = {
     "out_of_bag": "estimators",
     "portfolio": "estimators",
     "rebasin": "align",
+    "show_versions": "_versions",
 }
 
 
