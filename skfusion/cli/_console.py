@@ -13,6 +13,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import Progress, ProgressColumn
 
+from skfusion.cli.commands._choices import among
+
 CHECKPOINTS = Annotated[
     list[Path],
     typer.Argument(
@@ -29,7 +31,14 @@ STRIP_PREFIX = Annotated[
     list[str] | None, typer.Option(help="Beginning of names, such as model., to take off where it is; repeat.")
 ]
 TARGET = Annotated[str | None, typer.Option(help="Column to predict, in tables.")]
-TASK = Annotated[str, typer.Option(help="auto, classification or regression.")]
+TASKS = ("auto", "classification", "regression")
+TASK = Annotated[str, typer.Option(help="auto, classification or regression.", autocompletion=among(TASKS))]
+JSON = Annotated[
+    bool, typer.Option("--json", help="Print the result as JSON, and nothing else, to the standard output.")
+]
+QUIET = Annotated[
+    bool, typer.Option("--quiet", "-q", help="Print the result alone, in its shortest form; errors and warnings stay.")
+]
 
 
 def message_of(error: Exception) -> str:
@@ -52,9 +61,9 @@ def warn(message: str) -> None:
 
 
 @contextmanager
-def working(what: str) -> Iterator[None]:
-    """Show on the standard error what is being done, where nobody knows how far it is."""
-    console = Console(stderr=True)
+def working(what: str, quiet: bool = False) -> Iterator[None]:
+    """Show on the standard error what is being done, where nobody knows how far it is; nothing where ``quiet``."""
+    console = Console(stderr=True, quiet=quiet)
     if not console.is_interactive:
         console.print(f"{what} ...", markup=False, highlight=False, soft_wrap=True)
         yield
@@ -69,14 +78,20 @@ FIRST, EVERY = 1.0, 10.0
 
 @contextmanager
 def progress(
-    columns: Sequence[ProgressColumn], amount: Callable[[int], str] = str, each: bool = False
+    columns: Sequence[ProgressColumn],
+    amount: Callable[[int], str] = str,
+    each: bool = False,
+    quiet: bool = False,
 ) -> Iterator[Callable[[str, int, int], None]]:
     """Show on the standard error how far a command is.
 
     Yields a callable that takes what is being done, how much is done, and how much there is; ``amount`` formats these
     numbers. When less is done than before, a new bar starts. Where there is no terminal, lines are printed: one a
-    call where ``each`` says so, else now and then.
+    call where ``each`` says so, else now and then. Nothing is shown where ``quiet`` says so.
     """
+    if quiet:
+        yield lambda what, done, total: None
+        return
     console = Console(stderr=True)
     if not console.is_interactive:
         due = time.monotonic() + FIRST
