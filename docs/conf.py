@@ -28,6 +28,7 @@ extensions = [
     "linked_names",
     "offline_math",
     "catalogue",
+    "shown",
     "myst_parser",
     "numpydoc",
     "sphinx.ext.autodoc",
