@@ -21,7 +21,8 @@ from skfusion.merge import Greedy
 
 def soup() -> Any:
     """Return a pipeline that ends in a fusion, as the page makes it."""
-    net = NeuralNetClassifier(nn.Linear, module__in_features=64, module__out_features=10, lr=0.05, max_epochs=20)
+    given = {"criterion": nn.CrossEntropyLoss, "max_epochs": 5, "verbose": 0}
+    net = NeuralNetClassifier(nn.Linear, module__in_features=64, module__out_features=10, **given)
     return make_pipeline(
         StandardScaler(), SoupClassifier(net, collect=Seeds(5), align=WeightMatching(), merge=Greedy())
     )
