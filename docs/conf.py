@@ -1,7 +1,6 @@
 """Configuration of the documentation; its extensions stand in ``_ext``."""
 
 import logging
-import subprocess
 import sys
 from pathlib import Path
 
@@ -28,6 +27,8 @@ extensions = [
     "linked_names",
     "offline_math",
     "catalogue",
+    "changes_page",
+    "versions",
     "shown",
     "myst_parser",
     "numpydoc",
@@ -46,6 +47,16 @@ html_theme = "furo"
 html_static_path = ["_static"]
 html_css_files = ["custom.css"]
 html_title = f"skfusion {release}"
+html_sidebars = {
+    "**": [
+        "sidebar/brand.html",
+        "sidebar/search.html",
+        "sidebar/versions.html",
+        "sidebar/scroll-start.html",
+        "sidebar/navigation.html",
+        "sidebar/scroll-end.html",
+    ]
+}
 myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3
 
@@ -72,15 +83,6 @@ copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
 
 
-def write_unreleased_changes(app, config):
-    """Write what the next release will say, from the fragments under ``changes/``."""
-    command = [sys.executable, "-m", "towncrier", "build", "--draft", "--version", release, "--date", "unreleased"]
-    draft = subprocess.run(command, cwd=HERE.parent, check=True, capture_output=True, text=True).stdout
-    (HERE / "_generated").mkdir(exist_ok=True)
-    news = draft if any((HERE.parent / "changes").glob("*.*.md")) else ""
-    (HERE / "_generated" / "unreleased.md").write_text(news)
-
-
 def write_pool_as_shown(app, config):
     """Write what a notebook shows of a small pool, whose members and scores are made up, and of one of its members."""
     rng = np.random.default_rng(0)
@@ -98,5 +100,4 @@ def write_pool_as_shown(app, config):
 
 def setup(app):
     """Write the generated pages before Sphinx looks for sources."""
-    app.connect("config-inited", write_unreleased_changes)
     app.connect("config-inited", write_pool_as_shown)

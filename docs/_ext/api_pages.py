@@ -14,6 +14,9 @@ from types import ModuleType
 from typing import Any
 
 import catalogue
+from sphinx import addnodes
+from sphinx.transforms import SphinxTransform
+
 import skfusion
 
 
@@ -80,9 +83,27 @@ def skip_foreign_members(app: Any, what: str, name: str, member: Any, skip: bool
     return True if what == "class" and callable(function) and not origin.startswith("skfusion") else None
 
 
+class EntriesOfWholePages(SphinxTransform):
+    """Let the entries that the templates add to the index lead to the page, and not to a place in it.
+
+    A search then shows such a page once, with its first lines.
+    """
+
+    default_priority = 400
+
+    def apply(self, **kwargs: Any) -> None:
+        """Take the places out of the main entries of one page."""
+        for index in self.document.findall(addnodes.index):
+            index["entries"] = [
+                (kind, word, "" if main == "main" else target, main, key)
+                for kind, word, target, main, key in index["entries"]
+            ]
+
+
 def setup(app: Any) -> dict[str, bool]:
     """Write the pages before Sphinx looks for sources."""
     app.setup_extension("sphinx.ext.autodoc")
     app.connect("config-inited", write_pages)
+    app.add_transform(EntriesOfWholePages)
     app.connect("autodoc-skip-member", skip_foreign_members)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,8 +1,8 @@
 """Names of classes and functions in inline code are links to their pages, in tables and in guides too.
 
-A piece of inline code that is a public name of skfusion (```Tail```, ```skfusion.collect.Tail```, ```Tail()```) becomes
-a link, and so do the classes that are called in a longer piece: ```SoupClassifier(net, collect=Tail())``` has two links.
-Names that mean two things are left alone. The classes of other projects that `other_projects` lists are links as well.
+A piece of inline code that is a public name of skfusion (Tail, skfusion.collect.Tail, Tail()) becomes a link, and so do
+the classes that are called in a longer piece: SoupClassifier(net, collect=Tail()) has two links. Names that mean two
+things are left alone. The classes of other projects that `other_projects` lists are links as well.
 """
 
 import re
@@ -17,6 +17,7 @@ from sphinx import addnodes
 from sphinx.transforms import SphinxTransform
 
 CALLED = re.compile(r"(?<![\w.])[A-Z]\w*(?=\()")
+CLOSED = (nodes.reference, nodes.title, nodes.term, addnodes.pending_xref)  # no link stands in these
 WHOLE = re.compile(r"^([A-Za-z_][\w.]*)(?:\(\))?$")
 
 
@@ -69,10 +70,9 @@ class LinkNames(SphinxTransform):
         """Go through the inline code of one page."""
         here = self.env.docname.rpartition("/")[2]
         for literal in list(self.document.findall(nodes.literal)):
-            if any(isinstance(a, (nodes.reference, nodes.title, nodes.term, addnodes.pending_xref)) for a in ancestors(literal)):
-                continue
-            pieces = linked(literal.astext())
-            if pieces and not any(piece.get("reftarget") == here for piece in pieces if isinstance(piece, nodes.Element)):
+            pieces = [] if any(isinstance(above, CLOSED) for above in ancestors(literal)) else linked(literal.astext())
+            names = [piece["reftarget"] for piece in pieces if isinstance(piece, addnodes.pending_xref)]
+            if names and here not in names:
                 literal.children = []
                 literal += pieces
 

@@ -12,7 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-HEADER = "# Sphinx inventory version 2\n# Project: {}\n# Version: stable\n# The remainder of this file is zlib compressed.\n"
+HEADER = (
+    "# Sphinx inventory version 2\n# Project: {}\n# Version: stable\n# The remainder of this file is zlib compressed.\n"
+)
 
 
 class Project(NamedTuple):
@@ -92,7 +94,8 @@ PROJECTS = {
     "skorch": Project(
         "https://skorch.readthedocs.io/en/stable/",
         {
-            "classifier.html#{name}": "skorch.classifier.NeuralNetClassifier skorch.classifier.NeuralNetBinaryClassifier",
+            "classifier.html#{name}": """
+                skorch.classifier.NeuralNetClassifier skorch.classifier.NeuralNetBinaryClassifier""",
             "regressor.html#{name}": "skorch.regressor.NeuralNetRegressor",
             "net.html#{name}": "skorch.net.NeuralNet",
             "callbacks.html#{name}": """
@@ -117,7 +120,8 @@ PROJECTS = {
     "matplotlib": Project(
         "https://matplotlib.org/stable/",
         {
-            "api/_as_gen/{name}.html#{name}": "matplotlib.axes.Axes matplotlib.colors.Colormap matplotlib.figure.Figure",
+            "api/_as_gen/{name}.html#{name}": """
+                matplotlib.axes.Axes matplotlib.colors.Colormap matplotlib.figure.Figure""",
             "api/contour_api.html#{name}": "matplotlib.contour.QuadContourSet",
             "api/image_api.html#{name}": "matplotlib.image.AxesImage",
         },

@@ -24,7 +24,7 @@ def soup() -> Any:
     given = {"criterion": nn.CrossEntropyLoss, "max_epochs": 5, "verbose": 0}
     net = NeuralNetClassifier(nn.Linear, module__in_features=64, module__out_features=10, **given)
     return make_pipeline(
-        StandardScaler(), SoupClassifier(net, collect=Seeds(5), align=WeightMatching(), merge=Greedy())
+        StandardScaler(), SoupClassifier(net, collect=Seeds(8), align=WeightMatching(), merge=Greedy())
     )
 
 
