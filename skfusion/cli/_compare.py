@@ -20,6 +20,7 @@ from skfusion.cli import _json, _leaderboard, _report, _scoring
 from skfusion.cli._console import fail, warn, working
 from skfusion.cli._folds import check_folds
 from skfusion.cli._fusions import about_nets, chosen, net_for, prepared
+from skfusion.cli._plain import print_json
 from skfusion.cli._sources import DataError
 from skfusion.cli._table import Data, load
 from skfusion.compare import ComparisonBar, compare_fusions, of_few_folds
@@ -45,6 +46,7 @@ def run(
     seed: int,
     n_jobs: int,
     as_json: bool,
+    quiet: bool,
     out: Path | None,
 ) -> None:
     """Compare fusions on a data set as the options say, and show the leaderboard."""
@@ -60,7 +62,7 @@ def run(
     except ValueError as error:
         fail(str(error), 2)
     fusions = {name: prepared(e.set_params(random_state=seed), dataset, net) for name, e in fusions.items()}
-    console = Console(stderr=as_json)
+    console = Console(stderr=as_json, quiet=quiet)
 
     def show_notes(notes: Iterable[str]) -> None:
         for note in notes:
@@ -71,7 +73,7 @@ def run(
     asked = {"baselines": [*BASELINES] if baselines else [], "reference": reference}
     settings = {"scoring": scorers or None, "cv": cv, "n_jobs": n_jobs, "random_state": seed}
     try:
-        table, warned = _compared(dataset, fusions, {**asked, **settings})
+        table, warned = _compared(dataset, fusions, {**asked, **settings}, quiet)
     except RuntimeError as error:
         fail(str(error), 1)
     score = table.attrs["scores"][0]
@@ -80,7 +82,7 @@ def run(
     notes = [*_alone(table), *_held_out(table), *_about_baselines(table[f"{score}_mean"], best, others)]
     notes += filter(None, [of_few_folds(table.attrs["n_folds"], len(table))])
     if as_json:
-        typer.echo(_json.as_json(table, dataset, others, [*before, *notes], warned, best, context.params))
+        print_json(_json.record(table, dataset, others, [*before, *notes], warned, best, context.params))
     else:
         title = f"{dataset.name}: {len(dataset.y)} rows, {table.attrs['n_folds']} folds"
         _leaderboard.show(console, title, table, score, others)
@@ -88,9 +90,11 @@ def run(
     if best is None:
         fail(f"No fusion has a score, {score}, in all folds, so none is the best.", 1)
     if out is not None:
-        with working(f"Fitting {best} on all rows and writing the report"):
+        with working(f"Fitting {best} on all rows and writing the report", quiet):
             _report.write(out, dataset, fusions, table, best, [*before, *notes], context.params)
         console.print(escape(f"The report is in {out / 'index.html'}."), highlight=False, soft_wrap=True)
+    if quiet and not as_json:
+        typer.echo(best if out is None else out / "index.html")
 
 
 def _given(context: typer.Context, *names: str) -> list[str]:
@@ -109,9 +113,11 @@ def _check_reference(reference: str | None, fusions: Iterable[str], baselines: b
         raise DataError(f"--reference {reference} is no row of the table; {meant}")
 
 
-def _compared(dataset: Data, fusions: dict[str, Any], settings: dict[str, Any]) -> tuple[pd.DataFrame, list[str]]:
+def _compared(
+    dataset: Data, fusions: dict[str, Any], settings: dict[str, Any], quiet: bool = False
+) -> tuple[pd.DataFrame, list[str]]:
     """Return the table, and the warnings that came up, which are shown, too."""
-    bar = Bar(console=Console(stderr=True), each=True)
+    bar = Bar(console=Console(stderr=True, quiet=quiet), each=True)
     with bar, warnings.catch_warnings(record=True) as caught:
         for category in (UserWarning, RuntimeWarning):
             warnings.simplefilter("always", category)

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from skfusion._progress import Bar
+from skfusion.cli.commands._choices import among
 
 CHECKPOINTS = Annotated[
     list[Path],
@@ -29,7 +30,14 @@ STRIP_PREFIX = Annotated[
     list[str] | None, typer.Option(help="Beginning of names, such as model., to take off where it is; repeat.")
 ]
 TARGET = Annotated[str | None, typer.Option(help="Column to predict, in tables.")]
-TASK = Annotated[str, typer.Option(help="auto, classification or regression.")]
+TASKS = ("auto", "classification", "regression")
+TASK = Annotated[str, typer.Option(help="auto, classification or regression.", autocompletion=among(TASKS))]
+JSON = Annotated[
+    bool, typer.Option("--json", help="Print the result as JSON, and nothing else, to the standard output.")
+]
+QUIET = Annotated[
+    bool, typer.Option("--quiet", "-q", help="Print the result alone, in its shortest form; errors and warnings stay.")
+]
 
 FASTER = ("Surveying",)
 """What is done at a faster pace than what follows it: a pass of a merge that only reads."""
@@ -55,9 +63,9 @@ def warn(message: str) -> None:
 
 
 @contextmanager
-def working(what: str) -> Iterator[None]:
-    """Show on the standard error what is being done, where nobody knows how far it is."""
-    console = Console(stderr=True)
+def working(what: str, quiet: bool = False) -> Iterator[None]:
+    """Show on the standard error what is being done, where nobody knows how far it is; nothing where ``quiet``."""
+    console = Console(stderr=True, quiet=quiet)
     if not console.is_interactive:
         console.print(f"{what} ...", markup=False, highlight=False, soft_wrap=True)
         yield
@@ -67,14 +75,16 @@ def working(what: str) -> Iterator[None]:
 
 
 @contextmanager
-def progress(amount: Callable[[Any], str] = str, each: bool = False) -> Iterator[Callable[[str, int, int], None]]:
+def progress(
+    amount: Callable[[Any], str] = str, each: bool = False, quiet: bool = False
+) -> Iterator[Callable[[str, int, int], None]]:
     """Show on the standard error how far a command is; see :class:`skfusion._progress.Bar`.
 
     Yields a callable that takes what is being done, how much is done, and how much there is; ``amount`` formats these
     numbers. When less is done than before, a new bar starts. Where there is no terminal, lines are printed: one a
-    call where ``each`` says so, else now and then.
+    call where ``each`` says so, else now and then. Nothing is shown where ``quiet`` says so.
     """
-    with Bar(console=Console(stderr=True), amount=amount, each=each) as bar:
+    with Bar(console=Console(stderr=True, quiet=quiet), amount=amount, each=each) as bar:
         yield lambda what, done, total: bar.update(what, done, total, phase=what, more=what in FASTER)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from sklearn.pipeline import Pipeline
 
 import skfusion
+from skfusion.cli._near import did_you_mean
 from skfusion.cli._table import Data
 from skfusion.collect import Bootstrap, Seeds
 from skfusion.combine import EnsembleSelection, Stack, Vote
@@ -120,7 +121,7 @@ SLOW = [name for name, choice in FUSIONS.items() if choice.slow]
 def net_for(kind: str, dataset: Data, n_epochs: int | None) -> Any:
     """Return an unfitted net for the columns as :attr:`Data.prepare` or, for tables, :attr:`Data.codes` gives them."""
     if kind not in NETS:
-        raise ValueError(f"Unknown --net {kind!r}; there are {', '.join(NETS)}.")
+        raise ValueError(f"Unknown --net {kind!r}; there are {', '.join(NETS)}.{did_you_mean(kind, NETS)}")
     categories = [] if dataset.typed is None or kind == "plain" else dataset.typed.categories_
     given: dict[str, Any] = {"module__categorical": [*range(len(categories))]} if categories else {}
     if n_epochs is not None:

@@ -143,9 +143,9 @@ def command_of(options: dict[str, Any]) -> str:
     for name, given in options.items():
         flag = name.replace("_", "-")
         if isinstance(given, bool):
-            words += [] if name == "as_json" else [f"--{flag}" if given else f"--no-{flag}"]
+            words += [] if name in ("as_json", "quiet") else [f"--{flag}" if given else f"--no-{flag}"]
         elif name != "task" or options["target"] is not None:
-            values = given if isinstance(given, list) else [given]
+            values = given if isinstance(given, list | tuple) else [given]
             words += [w for value in values if value is not None for w in (f"--{flag}", str(value))]
     return shlex.join(words)
 

@@ -9,6 +9,8 @@ from pathlib import Path
 import pandas as pd
 from sklearn import datasets
 
+from skfusion.cli._near import did_you_mean
+
 BUILT_IN = {
     "breast_cancer": (datasets.load_breast_cancer, "classification"),
     "diabetes": (datasets.load_diabetes, "regression"),
@@ -28,7 +30,8 @@ def file_at(source: str, option: str, *endings: str) -> Path:
     path = Path(source)
     if path.suffix.lower() not in endings:
         kinds = f"{', '.join(endings[:-1])} or {endings[-1]}"
-        raise DataError(f"Unknown {option} {source!r}; there are {', '.join(BUILT_IN)}, or a {kinds} file.")
+        near = did_you_mean(source, BUILT_IN)
+        raise DataError(f"Unknown {option} {source!r}; there are {', '.join(BUILT_IN)}, or a {kinds} file.{near}")
     if not path.is_file():
         raise DataError(f"There is no file {source!r}. {option} takes a file or one of {', '.join(BUILT_IN)}.")
     return path

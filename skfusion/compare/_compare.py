@@ -24,6 +24,7 @@ from skfusion.compare._fusions import is_classification, named, spelt_out
 from skfusion.compare._splits import splits_of
 from skfusion.compare._table import framed, summary, warn_of_gaps
 from skfusion.data import check_targets_known, scorer_named, seeded
+from skfusion.evaluate import Scoreboard
 from skfusion.nets import in_order
 
 
@@ -214,7 +215,7 @@ def compare_fusions(
     if sentence := of_few_folds(len(splits), len(ready)):
         warn_caller(sentence)
     differing, reference, best = differences(folds, list(ready), next(iter(scorers)), reference)
-    table = summary(folds, list(ready), list(scorers), differing)
+    table = Scoreboard(summary(folds, list(ready), list(scorers), differing))
     table.attrs = {
         "folds": folds,
         "scores": list(scorers),

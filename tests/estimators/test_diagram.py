@@ -209,3 +209,20 @@ def test_parts_of_parts_are_drawn(combine):
 def test_what_cannot_be_drawn_part_by_part_is_drawn_as_one():
     bad = WeightAveragingClassifier(net(), every=3, average=EMA(0.9))  # which fit refuses
     assert labels(bad) == ["WeightAveragingClassifier"]
+
+
+FUSIONS = {kind for _, kind in public_classes() if issubclass(kind, BaseEstimator) and hasattr(kind, "_drawn_parts")}
+
+
+@pytest.mark.parametrize("kind", sorted(FUSIONS - {FusionSearch}, key=lambda kind: kind.__name__))
+def test_each_estimator_can_be_drawn_part_by_part(kind):
+    estimator = kind()
+    block = estimator._sk_visual_block_()  # whose errors scikit-learn would hide
+    assert block.kind in ("single", "serial")
+    assert labels(estimator)[0] == kind.__name__
+    if "estimator" in estimator.get_params() and hasattr(estimator, "_fusing"):
+        assert labels(estimator)[1].startswith("estimator: NeuralNet")
+
+
+def test_there_are_estimators_to_draw():
+    assert len(FUSIONS) > 30
