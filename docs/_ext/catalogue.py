@@ -147,6 +147,14 @@ def write_pages(app: Any, config: Any) -> None:
         config.html_static_path.append("_static")
 
 
+def link_class_pages(app: Any, docname: str, source: list[str]) -> None:
+    """Add to the page of a class where it stands in the catalogue."""
+    import catalogue_page
+
+    if docname.startswith("api/generated/"):
+        source[0] = catalogue_page.with_rows(docname, source[0])
+
+
 def add_assets(app: Any, pagename: str, *rest: Any) -> None:
     """Add the style and the filter to the page of the catalogue, and to no other."""
     if pagename == "catalogue/index":
@@ -157,5 +165,6 @@ def add_assets(app: Any, pagename: str, *rest: Any) -> None:
 def setup(app: Any) -> dict[str, bool]:
     """Write the pages before Sphinx looks for sources."""
     app.connect("config-inited", write_pages)
+    app.connect("source-read", link_class_pages)
     app.connect("html-page-context", add_assets)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

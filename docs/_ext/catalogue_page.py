@@ -7,27 +7,28 @@ import re
 import textwrap
 from collections.abc import Iterable
 from itertools import groupby
+from urllib.parse import urlencode
 
-from catalogue import NEEDS, Chapter, Method, both, chapters, namespace
+from catalogue import NEEDS, Chapter, Method, both, chapters, methods, namespace
 
 import skfusion
 
 HEADER = ("Method", "Needs", "Cost", "Result", "Class and sentence", "Differs from the authors' code")
 FILTER = """\
 <form id="catalogue-filter" class="catalogue-filter" hidden>
-<p><label for="catalogue-words">Search</label>
-<input id="catalogue-words" name="q" type="search" placeholder="SWA, soup, Ainsworth 2022, ..." autocomplete="off"></p>
-<fieldset><legend>Family</legend>
+<div><label for="catalogue-words">Search</label>
+<input id="catalogue-words" name="q" type="search" autocomplete="off"
+placeholder="SWA, soup, Ainsworth 2023, ..."></div>
+<div role="group" aria-labelledby="catalogue-family"><b id="catalogue-family">Family</b> <span>
 {families}
-</fieldset>
-<fieldset><legend>I have</legend>
+</span></div>
+<div role="group" aria-labelledby="catalogue-have"><b id="catalogue-have">I have</b> <span>
 {needs}
-</fieldset>
-<fieldset><legend>Result</legend>
+</span></div>
+<div role="group" aria-labelledby="catalogue-result"><b id="catalogue-result">Result</b> <span>
 <label><input type="checkbox" name="exact" value="1"> exact only</label>
-</fieldset>
-<p class="catalogue-count"><output id="catalogue-count" role="status"></output>
-<button type="reset">Show all</button></p>
+</span></div>
+<div><button type="reset">Show all</button> <output id="catalogue-count" role="status"></output></div>
 </form>
 """
 HAVE = {
@@ -35,7 +36,7 @@ HAVE = {
     "data": "data",
     "labels": "labels",
     "gradients": "gradients",
-    "training": "the training",
+    "training": "a training still to run",
 }
 
 
@@ -75,20 +76,24 @@ def picture(chapter: Chapter, shade: str) -> str:
     return f"```{{image}} {source}\n:alt: {chapter.picture}\n:class: only-{shade} catalogue-idea\n```"
 
 
-def parts(methods: Iterable[Method]) -> list[list[Method]]:
+def parts(rows: Iterable[Method]) -> list[list[Method]]:
     """Return methods by part; a part begins where a method names it."""
     headings: list[str] = []
-    for method in methods:
+    for method in rows:
         headings.append(method.part or headings[-1])
-    pairs = groupby(zip(headings, methods, strict=True), key=lambda pair: pair[0])
+    pairs = groupby(zip(headings, rows, strict=True), key=lambda pair: pair[0])
     return [[method for _, method in group] for _, group in pairs]
 
 
-def part_text(methods: list[Method]) -> str:
+def part_text(part: list[Method]) -> str:
     """Return the heading and the table of one part of a chapter."""
-    rows = [row([*map(plain, HEADER)]), *(row(cells(method)) for method in methods)]
-    table = ".. list-table::\n   :class: catalogue\n   :header-rows: 1\n\n" + "\n".join(rows)
-    return f"### {methods[0].part}\n\n```{{eval-rst}}\n{table}\n```"
+    return f"### {part[0].part}\n\n```{{eval-rst}}\n{table(part)}\n```"
+
+
+def table(part: list[Method]) -> str:
+    """Return a table of methods, in reStructuredText."""
+    rows = [row([*map(plain, HEADER)]), *(row(cells(method)) for method in part)]
+    return ".. list-table::\n   :class: catalogue\n   :header-rows: 1\n\n" + "\n".join(rows)
 
 
 def row(texts: list[str]) -> str:
@@ -102,7 +107,7 @@ def cells(method: Method) -> list[str]:
     classes = [" or ".join(map(role, both(listed))) for listed in method.classes]
     return [
         "\n\n".join([f"**{plain(method.name)}**", paper(method), *also(method)]),
-        f"{', '.join(method.needs) or 'nothing'}\n\nof {plain(method.of)}",
+        f"{', '.join(method.needs) or 'nothing'}\n\ngiven {plain(method.of)}",
         plain(method.cost),
         plain(method.result),
         "\n\n".join([", ".join(classes), *map(code, method.sentences)]),
@@ -149,6 +154,15 @@ def address(word: str) -> str:
     """Return the full public name of a class of a sentence: of all public names, the shortest."""
     room = ".".join(namespace()[word].__module__.split(".")[:2])
     return f"{'skfusion' if word in skfusion.__all__ else room}.{word}"
+
+
+def with_rows(docname: str, text: str) -> str:
+    """Return the source of the page of a class with links to its rows, below the heading."""
+    name = docname.rpartition("/")[2]
+    rows = [m.name for m in methods() if name in [full for listed in m.classes for full in both(listed)]]
+    links = [f"`{plain(row)} <../../catalogue/index.html#?{urlencode({'q': row})}>`__" for row in rows]
+    line = f"In the :doc:`catalogue of methods </catalogue/index>`: {', '.join(links)}." if rows else ""
+    return re.sub(r"\A(.*?\n=+\n)", lambda heading: f"{heading[1]}\n{line}\n", text, count=1, flags=re.DOTALL)
 
 
 def plain(words: str) -> str:

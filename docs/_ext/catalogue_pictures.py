@@ -31,18 +31,18 @@ def draw(folder: Path) -> None:
 def mode_connectivity(axes: Any, ink: str, faint: str) -> None:
     """Draw two minima, the straight line over the ridge between them, and a curve around it."""
     x, y = np.meshgrid(np.linspace(-2.9, 2.9, 180), np.linspace(-0.75, 1.6, 90))
-    axes.contour(x, y, _arch(x, y), levels=[0.03, 0.12, 0.3, 0.6, 0.95, 1.6], colors=faint, linewidths=0.7)
+    axes.contour(x, y, _arch(x, y), levels=[0.03, 0.12, 0.3, 0.55, 0.9], colors=faint, linewidths=0.7)
     angle = np.linspace(np.pi, 0, 60)
     a, b = ends = np.array([[-1.6, 0.0], [1.6, 0.0]])
     axes.plot(1.6 * np.cos(angle), np.sin(angle), color=GREEN, lw=2.2)
     axes.plot(*ends.T, color=RED, lw=1.6, ls="--")
     axes.plot(*ends.T, "o", color=BLUE, ms=8)
-    axes.text(0, 1.42, "a curve of low loss", color=GREEN, ha="center")
-    axes.text(0, 0.1, "a barrier on the line", color=RED, ha="center")
+    axes.text(0, 1.5, "a curve of low loss", color=GREEN, ha="center")
+    axes.text(0, 0.09, "a barrier on the line", color=RED, ha="center")
     for end, name in ((a, "network 1"), (b, "network 2")):
-        axes.text(end[0], end[1] - 0.33, name, color=ink, ha="center")
+        axes.text(end[0], end[1] - 0.62, name, color=ink, ha="center")
     axes.set_xlim(-2.9, 2.9)
-    axes.set_ylim(-0.75, 1.6)
+    axes.set_ylim(-0.75, 1.7)
 
 
 def _arch(x: np.ndarray, y: np.ndarray) -> np.ndarray:

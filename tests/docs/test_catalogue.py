@@ -6,6 +6,8 @@ from collections import defaultdict
 
 import catalogue
 import catalogue_page
+import catalogue_pictures
+import matplotlib
 import pytest
 import torch
 from references import references
@@ -48,8 +50,8 @@ def public_name(cls):
 
 def parts_of(made):
     """Return an object and all objects among its parameters."""
-    inner = made.get_params(deep=True).values() if hasattr(made, "get_params") else ()
-    return [made, *inner]
+    inner = made.get_params(deep=True) if hasattr(made, "get_params") else vars(made)
+    return [made, *inner.values()]
 
 
 def components_of(method):
@@ -134,8 +136,10 @@ def called(cls):
 
 @CALLED
 def test_gradients_are_taken_where_the_row_says_so(cls, needs, monkeypatch):
-    call, taken, backward = called(cls), [], torch.autograd._engine_run_backward
-    monkeypatch.setattr(torch.autograd, "_engine_run_backward", lambda *a, **k: taken.append(a) or backward(*a, **k))
+    call, taken = called(cls), []
+    for name in ("backward", "grad"):
+        real = getattr(torch.autograd, name)
+        monkeypatch.setattr(torch.autograd, name, lambda *a, real=real, **k: taken.append(real) or real(*a, **k))
     call()
     assert bool(taken) == ("gradients" in needs)
 
@@ -190,3 +194,20 @@ def test_the_page_has_all_rows_and_the_filter():
     assert 'id="catalogue-filter"' in text
     assert text.count('name="family"') == len(catalogue.chapters())
     assert text.count('name="have"') == len(catalogue.NEEDS)
+
+
+def test_the_page_of_a_class_says_where_it_stands():
+    page = catalogue_page.with_rows("api/generated/skfusion.collect.Tail", "Tail\n====\n\n.. autoclass:: Tail\n")
+    heading, _, rest = page.partition("\n====\n")
+    assert heading == "Tail"
+    assert "`SWA <../../catalogue/index.html#?q=SWA>`__" in rest.partition(".. autoclass::")[0]
+    assert "catalogue" not in catalogue_page.with_rows("api/generated/skfusion.ModelPool", "ModelPool\n=========\n")
+
+
+def test_each_chapter_has_a_picture_for_light_and_for_dark_pages(tmp_path):
+    catalogue_pictures.draw(tmp_path)
+    drawn = {path.name: path.read_text("utf-8") for path in tmp_path.iterdir()}
+    assert {*drawn} == {f"{name}-{shade}.svg" for name in catalogue.CHAPTERS for shade in ("light", "dark")}
+    assert all(chapter.picture for chapter in catalogue.chapters())
+    assert drawn["alignment-light.svg"] != drawn["alignment-dark.svg"]
+    assert matplotlib.rcParams["svg.fonttype"] == "path"  # as it was
