@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 from sphinx.ext.autosummary.generate import AutosummaryRenderer
+from sphinx.util.nodes import process_index_entry
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -20,7 +21,7 @@ def rendered(kind, aliases):
 def test_each_alias_is_a_main_entry_of_the_index(kind):
     text = rendered(kind, {"skfusion.collect.Tail": ["SWA", "stochastic weight averaging"], "other": ["TIES"]})
     index = text[text.index(".. index::") :].partition("\n\n")[0].splitlines()
-    assert index == [".. index::", "   single: ! SWA", "   single: ! stochastic weight averaging"]
+    assert index == [".. index::", "   ! single: SWA", "   ! single: stochastic weight averaging"]
     assert text.index(".. index::") > text.index("====\n"), "it stands in the section, or it has no target"
 
 
@@ -35,3 +36,9 @@ def test_a_page_begins_with_its_title_and_ends_with_examples(kind):
     assert text.strip().startswith("Tail\n====\n")
     assert f".. auto{kind}:: Tail\n" in text
     assert ".. minigallery:: skfusion.collect.Tail\n   :add-heading:" in text
+
+
+def test_sphinx_reads_the_entries_as_main_ones():
+    lines = rendered("class", {"skfusion.collect.Tail": ["trim, elect sign and merge"]}).splitlines()
+    entry = next(line for line in lines if "single:" in line).strip()
+    assert process_index_entry(entry, "id") == [("single", "trim, elect sign and merge", "id", "main", None)]
