@@ -254,6 +254,10 @@ class FusionSearch(Readable, MetaEstimatorMixin, CallbackSupportMixin, BaseEstim
             )
         return self.best_estimator_
 
+    def _drawn_parts(self) -> dict[str, Any]:
+        best = getattr(self, "best_estimator_", None)
+        return {"estimator": self.estimator} if best is None else {"best_estimator_": best}
+
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "cv_results_")
 

@@ -127,6 +127,11 @@ def test_a_fitted_estimator_says_so_and_shows_what_it_has_learned():
     assert '<div class="caption">3 members</div>' in pooled._repr_html_()
 
 
+def test_a_search_shows_the_best_that_it_has_found():
+    search = FusionSearch(soup(), lambda trial: {"merge": Uniform()}, n_trials=1, cv=2, random_state=0).fit(X, y)
+    assert labels(search) == ["FusionSearch", "best_estimator_: SoupClassifier", *SOUP[:3], "merge: Uniform", SOUP[-1]]
+
+
 def test_each_part_has_its_parameters_without_the_internals_of_nets():
     shown = soup()._repr_html_()
     for name in ("n_members", "max_epochs", "module__n_hidden", "max_sweeps", "strict", "n_passes"):
