@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from skfusion.cli._fusions import about_nets, chosen, net_for, prepared
 from skfusion.cli._plain import print_json
 from skfusion.cli._sources import DataError
 from skfusion.cli._table import Data, load
+from skfusion.cli._verdict import verdict_of
 from skfusion.compare import ComparisonBar, compare_fusions, of_few_folds
 
 BASELINES = ("dummy", "linear", "boosting")
@@ -61,6 +63,7 @@ def run(
             _report.check_folder(out)
     except ValueError as error:
         fail(str(error), 2)
+    reference = reference or ("single" if "single" in fusions else None)
     fusions = {name: prepared(e.set_params(random_state=seed), dataset, net) for name, e in fusions.items()}
     console = Console(stderr=as_json, quiet=quiet)
 
@@ -79,19 +82,22 @@ def run(
     score = table.attrs["scores"][0]
     others = [name for name in table.index if name not in fusions]
     best = _best_of(table.loc[[*fusions], f"{score}_mean"])
+    verdict = verdict_of(table, others)
     notes = [*_alone(table), *_held_out(table), *_about_baselines(table[f"{score}_mean"], best, others)]
     notes += filter(None, [of_few_folds(table.attrs["n_folds"], len(table))])
     if as_json:
-        print_json(_json.record(table, dataset, others, [*before, *notes], warned, best, context.params))
+        said = {"verdict": asdict(verdict)}
+        print_json(_json.record(table, dataset, others, [*before, *notes], warned, best, context.params) | said)
     else:
         title = f"{dataset.name}: {len(dataset.y)} rows, {table.attrs['n_folds']} folds"
         _leaderboard.show(console, title, table, score, others)
+        console.print(f"[bold]{escape(verdict.headline)}[/] {escape(' '.join(verdict.details))}", highlight=False)
     show_notes(notes)
     if best is None:
         fail(f"No fusion has a score, {score}, in all folds, so none is the best.", 1)
     if out is not None:
         with working(f"Fitting {best} on all rows and writing the report", quiet):
-            _report.write(out, dataset, fusions, table, best, [*before, *notes], context.params)
+            _report.write(out, dataset, fusions, table, best, verdict, [*before, *notes], context.params)
         console.print(escape(f"The report is in {out / 'index.html'}."), highlight=False, soft_wrap=True)
     if quiet and not as_json:
         typer.echo(best if out is None else out / "index.html")

@@ -15,7 +15,7 @@ from skfusion.cli._columns import columns_of, is_number
 from skfusion.cli._console import TASKS
 from skfusion.cli._near import did_you_mean
 from skfusion.cli._prepare import Typed, codes, one_hot
-from skfusion.cli._sources import BUILT_IN, READERS, DataError, file_at, read_table
+from skfusion.cli._sources import ABOUT, BUILT_IN, READERS, DataError, file_at, read_table
 from skfusion.data import as_text
 
 MAX_CLASSES = 20
@@ -65,7 +65,7 @@ def load(source: str, target: str | None, task: str) -> Data:
                 f"--data {source} is a {its_task} set with a target of its own: leave out --target and --task."
             )
         X, y = loader(return_X_y=True)
-        return Data(source, X, y, its_task)
+        return Data(source, X, y, its_task, [ABOUT[source]] if source in ABOUT else [])
     path = file_at(source, "--data", *READERS)
     notes: list[str] = []
     return from_frame(read_table(path, notes), target, task, path.stem, notes)

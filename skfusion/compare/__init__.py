@@ -10,7 +10,7 @@ name its column there.
 
 from skfusion.compare._bar import ComparisonBar
 from skfusion.compare._compare import compare_fusions
-from skfusion.compare._differences import of_few_folds
+from skfusion.compare._differences import of_few_folds, simultaneous
 from skfusion.data import expected_calibration_error, get_scorer
 
 __all__ = ["compare_fusions", "expected_calibration_error", "get_scorer"]

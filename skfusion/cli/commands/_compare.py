@@ -12,12 +12,12 @@ from skfusion.cli.commands._choices import among
 from skfusion.cli.commands._imported import imported
 
 FUSIONS = (
-    *("single", "uniform-soup", "greedy-soup", "swa", "snapshot", "fge", "ensemble", "selection", "vote", "bagging"),
-    *("boosting", "stack", "portfolio"),
+    *("single", "uniform-soup", "greedy-soup", "finetune-soup", "rebasin", "curve", "swa", "snapshot", "fge"),
+    *("ensemble", "selection", "vote", "bagging", "boosting", "stack", "boosted-stack", "tuned", "portfolio"),
 )
-"""The names in ``FUSIONS`` of `_fusions`, and those in ``SLOW``."""
-SLOW = ("portfolio",)
-BUILT_IN = ("breast_cancer", "diabetes", "digits", "iris", "wine")
+"""The names in ``FUSIONS`` of `_fusions`, and those in ``EXTRA``."""
+EXTRA = ("greedy-soup", "fge", "selection", "vote", "boosting", "stack", "portfolio")
+BUILT_IN = ("breast_cancer", "diabetes", "digits", "noisy_digits", "iris", "wine")
 """The names in ``BUILT_IN`` of `_sources`."""
 NETS = ("table", "plain")
 """The names in ``NETS`` of `_fusions`."""
@@ -41,7 +41,7 @@ def compare(
     fusion: Annotated[
         list[str] | None,
         typer.Option(
-            help=f"Of {', '.join(FUSIONS)}; can be repeated. By default all that suit but {', '.join(SLOW)}.",
+            help=f"Of {', '.join(FUSIONS)}; can be repeated. By default all that suit but {', '.join(EXTRA)}.",
             autocompletion=among(FUSIONS),
         ),
     ] = None,
@@ -58,7 +58,7 @@ def compare(
     reference: Annotated[
         str | None,
         typer.Option(
-            help="Fusion or baseline that all are compared with; the best by default.",
+            help="Fusion or baseline that all are compared with: by default single, or the best row without it.",
             autocompletion=among([*FUSIONS, *BASELINES]),
         ),
     ] = None,

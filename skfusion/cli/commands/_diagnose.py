@@ -11,7 +11,7 @@ from skfusion.cli._console import BASE, CHECKPOINTS, JSON, KEY, QUIET, STRIP_PRE
 from skfusion.cli.commands._choices import among
 from skfusion.cli.commands._imported import imported
 
-BUILT_IN = ("breast_cancer", "diabetes", "digits", "iris", "wine")
+BUILT_IN = ("breast_cancer", "diabetes", "digits", "noisy_digits", "iris", "wine")
 """The names in ``BUILT_IN`` of `_sources`."""
 
 
