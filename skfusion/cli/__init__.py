@@ -7,8 +7,8 @@ tables are sorted in `_columns`, `_dates` and `_prepare`, and made data in `_tab
 `_fusions`, scorers in `_scoring`; results are shown by `_leaderboard`, `_json` and `_report`; rows to judge networks on
 are in `_judged`, architectures in `_modules`, pools as tables in `_pool_tables`, options and bars in `_console`, tables
 of any width in `_grid`, values for JSON in `_plain`, the help of commands in `_help`, what a misspelt name was meant to
-be in `_near`, and what shells complete in `commands/_choices`. This is the top room: it may import every other one, and is the
-only one that imports typer and prints. A new command is two such files, and its name in ``COMMANDS``.
+be in `_near`, and what shells complete in `commands/_choices`. This is the top room: it may import every other one, and
+is the only one that imports typer and prints. A new command is two such files, and its name in ``COMMANDS``.
 """
 
 from __future__ import annotations
