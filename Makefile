@@ -10,7 +10,7 @@ PIP     := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-slow test-all mutants test-foreign test-portable lint format docs bench clean
+.PHONY: help demo test test-slow test-all mutants test-foreign test-portable lint format docs dist bench clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,7 +34,7 @@ $(VENV)/.dev: pyproject.toml | $(BIN)/python
 # -------------------------------------------------------------------------------------------------------- targets
 
 # Small networks are fastest on one thread; processes use the other cores.
-demo test test-slow mutants test-foreign lint: export OMP_NUM_THREADS = 1
+demo docs test test-slow mutants test-foreign lint: export OMP_NUM_THREADS = 1
 
 # Another processor on this one: the kernels of ATen, oneDNN, MKL and OpenBLAS that it would choose. A result that only
 # one of them gives is no result, and no test may ask for it.
@@ -87,11 +87,18 @@ docs: $(VENV)/.dev  ## build the documentation; a warning is an error
 	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html
 	@echo "The documentation is in $(CURDIR)/docs/_build/html/index.html"
 
+dist: $(VENV)/.dev  ## build the wheel and the sdist, check them, and try the wheel in an environment of its own
+	@rm -rf dist
+	@$(PIP) build twine
+	$(BIN)/python -m build --outdir dist .
+	$(BIN)/python -m twine check --strict dist/*
+	$(BIN)/python .ci/try_wheel.py dist/*.whl
+
 bench: $(VENV)/.dev  ## run every benchmark
 	@for script in $(sort $(wildcard benchmarks/bench_*.py)); do \
 		printf '\n%s\n' "$$script"; $(BIN)/python "$$script" || exit 1; \
 	done
 
 clean:  ## remove what the other targets made, .venv too
-	rm -rf $(VENV) demo docs/_build docs/_generated docs/api dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) demo docs/_build docs/_generated docs/api docs/auto_examples dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

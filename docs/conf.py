@@ -1,15 +1,6 @@
-"""Configuration of the documentation.
+"""Configuration of the documentation; its extensions stand in ``_ext``."""
 
-The pages of the API reference are written here, at the start of each build, from the ``__all__`` of the package and its
-public modules: a new method appears without an edit under ``docs/``.
-"""
-
-import importlib
-import inspect
 import logging
-import pkgutil
-import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -20,6 +11,7 @@ import skfusion
 import skfusion.pool
 
 HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE / "_ext"))  # the extensions of these pages
 
 # A section of the guide may have no page yet. `suppress_warnings` cannot say so, for this warning has no type.
 logging.getLogger("sphinx.sphinx.directives.other").addFilter(lambda r: getattr(r, "subtype", "") != "empty_glob")
@@ -30,18 +22,42 @@ copyright = "2026, the skfusion developers"
 version = release = skfusion.__version__
 
 extensions = [
+    "api_pages",
+    "other_projects",
+    "linked_names",
+    "offline_math",
+    "catalogue",
+    "changes_page",
+    "folded_sidebar",
+    "versions",
+    "shown",
     "myst_parser",
     "numpydoc",
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
-    "sphinx.ext.mathjax",
+    "sphinx.ext.viewcode",  # the source ships with the pages: its links need no network and always show this version
+    "sphinx_copybutton",
+    "sphinx_design",
+    "sphinx_gallery.gen_gallery",
 ]
 source_suffix = {".rst": "restructuredtext", ".md": "markdown"}
-exclude_patterns = ["_build", "_generated"]
+exclude_patterns = ["_build", "_ext", "_generated"]
 templates_path = ["_templates"]
 
 html_theme = "furo"
+html_static_path = ["_static"]
+html_css_files = ["custom.css"]
 html_title = f"skfusion {release}"
+html_sidebars = {
+    "**": [
+        "sidebar/brand.html",
+        "sidebar/search.html",
+        "sidebar/versions.html",
+        "sidebar/scroll-start.html",
+        "sidebar/navigation.html",
+        "sidebar/scroll-end.html",
+    ]
+}
 myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3
 
@@ -49,59 +65,23 @@ autodoc_typehints = "none"  # numpydoc's Parameters give the types
 autosummary_generate = True
 numpydoc_show_class_members = False  # the template of a class lists them
 
+sphinx_gallery_conf = {
+    "examples_dirs": "../examples",
+    "gallery_dirs": "auto_examples",
+    "filename_pattern": r"/plot_",
+    "ignore_pattern": r"(^|/)(?!plot_)[^/]*\.py$",  # scripts that take long, or need what a build has not
+    "backreferences_dir": "auto_examples/backreferences",  # which example uses which class, for the pages of classes
+    "doc_module": ("skfusion",),
+    "reset_modules": ("matplotlib", "example_settings.reset"),
+    "abort_on_example_error": True,
+    "show_memory": False,
+    "show_signature": False,
+    "min_reported_time": 1,
+    "write_computation_times": False,  # a page that any search for an example would find
+}
 
-def public_modules():
-    """Yield the package and its public modules that say, by ``__all__``, what they offer."""
-    yield skfusion
-    for info in pkgutil.iter_modules(skfusion.__path__, "skfusion."):
-        if not info.name.startswith("skfusion._"):
-            module = importlib.import_module(info.name)
-            if hasattr(module, "__all__"):
-                yield module
-
-
-def api_page(module, names):
-    """Return the page of one module: the summary of its docstring, and a table of its public names."""
-    summary = inspect.cleandoc(module.__doc__ or "").partition("\n\n")[0]
-    return "\n".join(
-        [
-            f"# {module.__name__}",
-            "```{eval-rst}",
-            summary,
-            "",
-            f".. currentmodule:: {module.__name__}",
-            "",
-            ".. autosummary::",
-            "   :toctree: generated",
-            "   :nosignatures:",
-            "",
-            *(f"   {name}" for name in names),
-            "```",
-            "",
-        ]
-    )
-
-
-def write_api_pages(app, config):
-    """Write ``api/<module>.md`` for each public module; an object is listed where its shortest public name is."""
-    shutil.rmtree(HERE / "api", ignore_errors=True)
-    (HERE / "api").mkdir()
-    listed = set()
-    for module in public_modules():
-        objects = {name: getattr(module, name) for name in module.__all__}
-        names = [n for n, o in objects.items() if (inspect.isclass(o) or inspect.isfunction(o)) and o not in listed]
-        listed.update(objects[name] for name in names)
-        if names:
-            (HERE / "api" / f"{module.__name__}.md").write_text(api_page(module, names))
-
-
-def write_unreleased_changes(app, config):
-    """Write what the next release will say, from the fragments under ``changes/``."""
-    command = [sys.executable, "-m", "towncrier", "build", "--draft", "--version", release, "--date", "unreleased"]
-    draft = subprocess.run(command, cwd=HERE.parent, check=True, capture_output=True, text=True).stdout
-    (HERE / "_generated").mkdir(exist_ok=True)
-    news = draft if any((HERE.parent / "changes").glob("*.*.md")) else ""
-    (HERE / "_generated" / "unreleased.md").write_text(news)
+copybutton_prompt_text = r">>> |\.\.\. |\$ "
+copybutton_prompt_is_regexp = True
 
 
 def write_pool_as_shown(app, config):
@@ -119,16 +99,6 @@ def write_pool_as_shown(app, config):
     (HERE / "_generated" / "pool.html").write_text(pool._repr_html_() + members[1]._repr_html_(), encoding="utf-8")
 
 
-def skip_foreign_members(app, what, name, member, skip, options):
-    """Leave out the methods that a class has from scikit-learn or from Python."""
-    function = getattr(member, "fget", member)
-    origin = getattr(function, "__module__", None) or ""
-    return True if what == "class" and callable(function) and not origin.startswith("skfusion") else None
-
-
 def setup(app):
     """Write the generated pages before Sphinx looks for sources."""
-    app.connect("autodoc-skip-member", skip_foreign_members)
-    app.connect("config-inited", write_api_pages)
-    app.connect("config-inited", write_unreleased_changes)
     app.connect("config-inited", write_pool_as_shown)

@@ -12,6 +12,7 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from skfusion._versions import show_versions as show_versions
     from skfusion.align import rebasin as rebasin
     from skfusion.compare import compare_fusions as compare_fusions
     from skfusion.estimators import *  # noqa: F403
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from skfusion.pool import ModelPool as ModelPool
     from skfusion.tuning import KeepTrials as KeepTrials
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _ROOMS = {
     "DeepForestClassifier": "forests",
@@ -35,6 +36,7 @@ _ROOMS = {
     "out_of_bag": "estimators",
     "portfolio": "estimators",
     "rebasin": "align",
+    "show_versions": "_versions",
 }
 
 if os.path.isdir(os.path.join(os.path.dirname(__file__), "fusion")):  # a folder of scikit-fusion, and none of ours

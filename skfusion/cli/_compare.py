@@ -15,19 +15,18 @@ import torch
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 
+from skfusion._progress import Bar
 from skfusion.cli import _json, _leaderboard, _report, _scoring
-from skfusion.cli._console import fail, progress, warn, working
+from skfusion.cli._console import fail, warn, working
 from skfusion.cli._folds import check_folds
 from skfusion.cli._fusions import about_nets, chosen, net_for, prepared
 from skfusion.cli._plain import print_json
 from skfusion.cli._sources import DataError
 from skfusion.cli._table import Data, load
 from skfusion.cli._verdict import verdict_of
-from skfusion.compare import compare_fusions, of_few_folds
+from skfusion.compare import ComparisonBar, compare_fusions, of_few_folds
 
-BAR = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
 BASELINES = ("dummy", "linear", "boosting")
 
 
@@ -124,20 +123,13 @@ def _compared(
     dataset: Data, fusions: dict[str, Any], settings: dict[str, Any], quiet: bool = False
 ) -> tuple[pd.DataFrame, list[str]]:
     """Return the table, and the warnings that came up, which are shown, too."""
-    total, n_done = settings["cv"] * (len(fusions) + len(settings.get("baselines", []))), 0
-    with progress(BAR, each=True, quiet=quiet) as update, warnings.catch_warnings(record=True) as caught:
+    bar = Bar(console=Console(stderr=True, quiet=quiet), each=True)
+    with bar, warnings.catch_warnings(record=True) as caught:
         for category in (UserWarning, RuntimeWarning):
             warnings.simplefilter("always", category)
         for said in ("Classes of fewer", "With 2 folds"):  # notes say it
             warnings.filterwarnings("ignore", said, UserWarning)
-        update("Comparing", 0, total)
-
-        def done(name: str, fold: int) -> None:
-            nonlocal n_done
-            n_done += 1
-            update(f"fold {fold + 1}, {name}", n_done, total)
-
-        table = compare_fusions(fusions, dataset.X, dataset.y, callback=done, **settings)
+        table = compare_fusions(fusions, dataset.X, dataset.y, callback=ComparisonBar(bar), **settings)
     messages = [*dict.fromkeys(" ".join(str(w.message).split()) for w in caught)]
     for message in messages:
         warn(message)

@@ -14,7 +14,6 @@ from typing import Any
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn
 
 from skfusion import merge as mergers
 from skfusion.checkpoints import MergeReport, merge_checkpoints
@@ -24,7 +23,6 @@ from skfusion.cli._near import did_you_mean
 from skfusion.cli._plain import print_json
 from skfusion.merge import Merger
 
-BAR = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(binary_units=True), TimeRemainingColumn())
 _NUMBER = re.compile(r"[\d.,eE+-]*\d[\d.,eE+-]*")
 
 
@@ -69,7 +67,7 @@ def run(
     try:
         _check_weights(inputs, options.get("weights"))
         merger = merger_of(method, options, base)
-        with progress(BAR, in_bytes, quiet=quiet) as update, _ended_by_sigterm():
+        with progress(in_bytes, quiet=quiet) as update, _ended_by_sigterm():
             report = merge_checkpoints(
                 inputs,
                 out,

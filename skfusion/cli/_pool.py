@@ -12,15 +12,12 @@ from pathlib import Path
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 
 from skfusion.cli._console import fail, message_of, progress, warn
 from skfusion.cli._near import did_you_mean
 from skfusion.cli._plain import print_json
 from skfusion.cli._pool_tables import listed, print_listing, print_member, printable, record
 from skfusion.pool import Contents, DirectoryStore, contents, merge_folders
-
-BAR = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
 
 
 @contextmanager
@@ -69,7 +66,7 @@ def verify(folder: Path, as_json: bool, quiet: bool) -> None:
         found = contents(folder)
         n_files = len({name for m in found.members for name in (m.files or {}).values()}) + (found.base is not None)
         faults = {}
-        with progress(BAR, quiet=quiet) as update:
+        with progress(quiet=quiet) as update:
             for k, (name, fault) in enumerate(found.faults(), 1):
                 update("Checking", k, n_files)
                 if fault is not None:

@@ -194,9 +194,12 @@ def draw_cells(ax: Any, x: Any, y: Any, z: Any, name: str, higher_is_better: boo
 
 
 def draw_points(
-    ax: Any, points: Mapping[str, tuple[float, float]], off: Mapping[str, float], below: bool = False
+    ax: Any, points: Mapping[str, tuple[float, float]], off: Mapping[str, float], path: np.ndarray | None = None
 ) -> None:
-    """Mark networks by their names; those off the plane are hollow, and the legend says how far they are from it."""
+    """Mark networks by their names; those off the plane are hollow, and the legend says how far they are from it.
+
+    No name covers a path or the straight line between its ends.
+    """
     known = {name: at for name, at in points.items() if np.isfinite(at).all()}
     hollow = {name: off[name] for name in known if name in off}
     labels = {name: f"{plain(name, 16)}: {d:.3g} off the plane" for name, d in hollow.items()}
@@ -212,20 +215,22 @@ def draw_points(
     if absent := [plain(name, 20) for name in points if name not in known]:
         explain(ax, f"at no finite place: {', '.join(absent[:3])}{' …' * (len(absent) > 3)}")
     legend_above(ax, 3)
-    _write_names(ax, known, below)
+    _write_names(ax, known, path)
 
 
-def _write_names(ax: Any, points: Mapping[str, tuple[float, float]], below: bool) -> None:
+def _write_names(ax: Any, points: Mapping[str, tuple[float, float]], path: np.ndarray | None) -> None:
     """Write names beside their points; the legend says how many have none, for want of room."""
     at, others = np.array([*points.values()]).reshape(-1, 2), len(ax.texts)
-    names, look = distinct([*points], 20), beside(ax)
-    left = write_beside(ax, names, at, [_places(ax, p, below) for p in at], look)
+    names, look, below, avoid = distinct([*points], 20), beside(ax), path is not None, at
+    if path is not None:
+        avoid = np.concatenate([at, path, np.linspace(path[0], path[-1], len(path))])
+    left = write_beside(ax, names, at, [_places(ax, p, below) for p in at], look, avoid)
     if left:
         explain(ax, f"{len(left)} of {len(points)} not named, for want of room")
         legend_above(ax, 3)
         for text in [*ax.texts][others:]:
             text.remove()
-        write_beside(ax, names, at, [_places(ax, p, below) for p in at], look)
+        write_beside(ax, names, at, [_places(ax, p, below) for p in at], look, avoid)
 
 
 def _places(ax: Any, at: Any, below: bool) -> Sequence[tuple[float, float]]:

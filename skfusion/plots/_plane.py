@@ -267,4 +267,4 @@ class PlaneDisplay(Display):
         ax.set(xlim=self.x[[0, -1]], ylim=self.y[[0, -1]])
         label_axes(ax, title(self.x_name), title(self.y_name))
         draw_path(ax, self.path, self.bends, [*self.points.values()], self.off.get("path"))
-        draw_points(ax, self.points, self.off, below=self.path is not None)
+        draw_points(ax, self.points, self.off, self.path)

@@ -138,6 +138,21 @@ def test_plane_of_a_curve(curve, data):
     assert PlaneDisplay.from_estimator(curve, *data[2:], n_points=2, response="score").z_name == "accuracy"
 
 
+def test_no_name_covers_a_curve_or_the_straight_line():
+    t = np.linspace(0, 1, 49)[:, None]
+    curve = t * [15.0, 0.0] + 2 * t * (1 - t) * [0.0, 7.5]
+    points = {"first": curve[0], "second": curve[-1], "mean of both: 53%": (7.5, 0.0), "the curve: 97%": curve[24]}
+    x, y = np.linspace(-5, 20, 9), np.linspace(-5, 8, 7)
+    drawn = PlaneDisplay(x, y, np.hypot(*np.meshgrid(x, y)) + 1, points, curve).plot()
+    drawn.figure_.draw_without_rendering()
+    paths = drawn.ax_.transData.transform(np.concatenate([curve, np.linspace(curve[0], curve[-1], 49)]))
+    written = [text for text in drawn.ax_.texts if text.get_text() in points]
+    assert len(written) == len(points)
+    for text in written:
+        box = text.get_window_extent()
+        assert not any(box.contains(*at) for at in paths), text
+
+
 def test_a_curve_of_several_bends_leaves_the_plane(pool, data, net):
     estimator = CurveClassifier(net, collect=pool[:2], connect=Bezier(n_bends=3, n_epochs=3)).fit(*data[2:])
     display = PlaneDisplay.from_estimator(estimator, *data[2:], n_points=3)
