@@ -7,6 +7,8 @@ which, stand in ``pyproject.toml`` under ``importlinter``. A new estimator is li
 from __future__ import annotations
 
 import importlib
+import os
+import warnings
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -36,6 +38,14 @@ _ROOMS = {
     "rebasin": "align",
     "show_versions": "_versions",
 }
+
+if os.path.isdir(os.path.join(os.path.dirname(__file__), "fusion")):  # a folder of scikit-fusion, and none of ours
+    warnings.warn(
+        "Files of the package scikit-fusion lie among those of skfusion, as both are imported by this name, so that "
+        "parts of one may be those of the other. Uninstall both, by pip uninstall skfusion scikit-fusion, and install "
+        "the one that you want.",
+        stacklevel=2,
+    )
 
 
 def __getattr__(name: str) -> Any:

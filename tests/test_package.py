@@ -1,5 +1,7 @@
 """The package itself: its names are there when they are asked for, and cost nothing before."""
 
+import os
+import shutil
 import subprocess
 import sys
 
@@ -85,3 +87,17 @@ def test_names_of_the_room_for_tuning():
     assert {*skfusion.tuning.__all__} <= {*dir(skfusion.tuning)}
     with pytest.raises(AttributeError, match=r"module 'skfusion.tuning' has no attribute 'chowder'"):
         skfusion.tuning.chowder  # noqa: B018
+
+
+@pytest.mark.parametrize("other", ["fusion", None])
+def test_files_of_the_other_package_of_this_name_are_noticed(other, tmp_path):
+    package = tmp_path / "skfusion"
+    package.mkdir()
+    shutil.copy(skfusion.__file__, package)
+    if other:
+        (package / other).mkdir()
+    words = [sys.executable, "-c", "import skfusion; print(skfusion.__doc__)"]
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    done = subprocess.run(words, env=environment, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("Deep model fusion")
+    assert ("Files of the package scikit-fusion" in done.stderr) == bool(other)
