@@ -145,7 +145,8 @@ def _best_of(means: pd.Series) -> str | None:
 def _about_baselines(means: pd.Series, best: str | None, baselines: Sequence[str]) -> list[str]:
     """Return a note where baselines have a larger mean than the best fusion."""
     ahead = [name for name in baselines if best is not None and means[name] > means[best]]
-    return [f"No fusion has a better mean than {' and '.join(ahead)}; the best fusion is {best}."] if ahead else []
+    have = "has a better mean" if len(ahead) == 1 else "have better means"
+    return [f"{' and '.join(ahead)} {have} than {best}, the best of the rows that are no baselines."] if ahead else []
 
 
 def _held_out(table: pd.DataFrame) -> list[str]:

@@ -90,7 +90,7 @@ def write(
         notes,
         baselines=[name for name in table.index if name not in fusions],
         title=f"Fusions compared on {dataset.name}",
-        lead=f"{len(dataset.y)} rows, {dataset.task}, {table.attrs['n_folds']} folds. Best fusion by mean {score}: "
+        lead=f"{len(dataset.y)} rows, {dataset.task}, {table.attrs['n_folds']} folds. Best mean {score} but for baselines: "
         f"{best}, {table.loc[best, f'{score}_mean']:.3f}.",
         leaderboard=image(ranking.figure_, f"{score} of each fusion with its interval"),
         barriers=barriers(dataset, net_for(options["net"], dataset, options["epochs"]), options),

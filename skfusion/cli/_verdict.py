@@ -36,15 +36,15 @@ def verdict_of(table: pd.DataFrame, baselines: Sequence[str]) -> Verdict:
     if not fusions or reference is None:
         return Verdict(None, f"No fusion is compared with {reference or 'another row'}.", [], None)
     gains = simultaneous(table.attrs["folds"], fusions, score, reference)
-    known = gains.dropna().sort_values("difference", ascending=False, kind="stable")
-    if known.empty:
+    known = gains.dropna(subset="difference").sort_values("difference", ascending=False, kind="stable")
+    if known["low"].isna().all():
         return Verdict(None, f"Whether a fusion beats {reference} cannot be said: there are no intervals.", [], None)
     better, worse = known[known["low"] > 0], known[known["high"] < 0]
     details = []
     if better.empty:
         best = known.iloc[0]
         headline = f"No fusion beats {reference} here."
-        details.append(f"The best of {len(fusions)} by its mean {score} is {best.name}: {_gain(best)}.")
+        details.append(f"The best of {len(fusions)} {'fusion' if len(fusions) == 1 else 'fusions'} by its mean {score} is {best.name}: {_gain(best)}.")
     else:
         best = better.iloc[0]
         headline = f"Fusion pays here: {best.name} gains {_gain(best)} {score} over {reference}."
@@ -52,14 +52,19 @@ def verdict_of(table: pd.DataFrame, baselines: Sequence[str]) -> Verdict:
             details.append(f"So do others: {_listed(better.iloc[1:])}.")
     if len(worse):
         details.append(f"Worse than {reference}: {_listed(worse)}.")
-    details += _against(table, str(best.name), [n for n in (TUNED, *baselines) if n in table.index and n != reference])
+    others = [n for n in (TUNED, *baselines) if n in table.index and n != reference]
+    details += _against(table, str(best.name), others)
     use = reference if better.empty else _cheapest(table.loc[better.index])
-    details.append(_advice(table, use, str(best.name), reference))
+    above = _above(table, use, others)
+    details.append(_advice(table, use, str(best.name), reference) if above is None else _instead(above, use))
+    use = use if above is None else str(above.name)
     return Verdict(not better.empty, headline, details, use)
 
 
 def _gain(row: Any) -> str:
-    """Return a difference with its interval."""
+    """Return a difference with its interval, where it has one."""
+    if pd.isna(row["low"]):
+        return f"{_signed(row['difference'])}, of which no interval is known"
     difference, low, high = (_signed(row[column]) for column in ("difference", "low", "high"))
     return f"{difference} [{low}, {high}]"
 
@@ -87,6 +92,18 @@ def _against(table: pd.DataFrame, best: str, others: Sequence[str]) -> list[str]
     return [f"{sentence}." for sentence, names in says.items() if names]
 
 
+def _above(table: pd.DataFrame, use: str, others: Sequence[str]) -> Any:
+    """Return the difference to ``use`` of the best of the rows that are no fusions and beat it; None where none does."""
+    gains = simultaneous(table.attrs["folds"], others, table.attrs["scores"][0], use) if others else pd.DataFrame()
+    above = gains[gains["low"] > 0] if len(gains) else gains
+    return None if above.empty else above.loc[above["difference"].idxmax()]
+
+
+def _instead(above: Any, use: str) -> str:
+    """Return the advice where a row that is no fusion beats the one that would be used."""
+    return f"To use: {above.name}, which is no fusion and gains {_gain(above)} over {use}."
+
+
 def _and(names: Sequence[str]) -> str:
     return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
 
@@ -101,7 +118,7 @@ def _cheapest(rows: pd.DataFrame) -> str:
 def _advice(table: pd.DataFrame, use: str, best: str, reference: str) -> str:
     """Return what to use, and why."""
     if use == reference:
-        return f"To use: {use}, as nothing beats it."
+        return f"To use: {use}, as no row is shown to beat it."
     n = table.loc[use, "n_members"]
     nets = "" if pd.isna(n) else f", {n:.0f} network{'' if n == 1 else 's'} in prediction"
     why = "" if use == best else ": of the fusions not told apart from the best row, its prediction costs least"

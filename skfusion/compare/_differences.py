@@ -58,7 +58,9 @@ def differences(
 def simultaneous(folds: pd.DataFrame, names: Sequence[str], score: str, reference: str) -> pd.DataFrame:
     """Return the mean differences of m rows to a reference, with intervals that hold together with 95 %.
 
-    Each interval is that of the corrected resampled t-test at the level 1 - ``LEVEL`` / m (Bonferroni).
+    Each interval is that of the corrected resampled t-test at the level 1 - ``LEVEL`` / m (Bonferroni). Where a
+    difference is the same in all folds and not zero, its ends are NaN: equal scores of few rows are often chance, and
+    nothing says how much they would vary.
     """
     scores = folds.pivot(index="fold", columns="fusion", values=score)
     sizes = folds["n_train"].mean(), folds["n_test"].mean()
@@ -66,6 +68,7 @@ def simultaneous(folds: pd.DataFrame, names: Sequence[str], score: str, referenc
     for name in names:
         gains = (scores[name] - scores[reference]).to_numpy(np.float64)
         half = half_width(gains, *sizes, 1 - LEVEL / len(names)) if np.isfinite(gains).all() else float("nan")
+        half = float("nan") if abs(gains.mean()) > 1e9 * half else half  # no spread but that of rounding
         rows[name] = gains.mean(), gains.mean() - half, gains.mean() + half
     return pd.DataFrame.from_dict(rows, orient="index", columns=["difference", "low", "high"])
 

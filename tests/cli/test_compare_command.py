@@ -112,7 +112,7 @@ def test_several_scores_of_which_the_first_ranks(tmp_path):
     table = pd.read_csv(tmp_path / "leaderboard.csv", index_col=0)
     best = table["neg_mean_absolute_error_mean"].idxmax()
     page = (tmp_path / "index.html").read_text(encoding="utf-8")
-    assert f"Best fusion by mean neg_mean_absolute_error: {best}" in page
+    assert f"Best mean neg_mean_absolute_error but for baselines: {best}" in page
     for part in ("--scoring neg_mean_absolute_error --scoring r2", "--no-baselines"):
         assert part in page
 
@@ -278,7 +278,7 @@ def test_a_baseline_may_be_the_best_row_but_is_no_fusion(compared):
     assert {row["fusion"]: row["is_baseline"] for row in found["fusions"]} == {"single": False, "dummy": True}
     assert found["notes"] == [
         "Trained on all but some rows: single.",
-        "No fusion has a better mean than dummy; the best fusion is single.",
+        "dummy has a better mean than single, the best of the rows that are no baselines.",
     ]
     assert found["notes"][1] in run(*words).stdout
 

@@ -75,10 +75,32 @@ def test_of_equal_fusions_the_cheapest_is_to_be_used():
 
 
 def test_a_gain_that_may_be_chance_does_not_pay():
-    scores = {"single": around(0.7, 0.05), "soup": around(0.71, 0.05, seed=1), "tuned": around(0.9, seed=2)}
+    scores = {"single": around(0.7, 0.05), "soup": around(0.71, 0.05, seed=1), "tuned": around(0.7, 0.05, seed=2)}
     verdict = verdict_of(table_of(scores), [])
     assert verdict.pays is False
     assert verdict.headline == "No fusion beats single here."
+    assert verdict.use == "single"
+    assert verdict.details[-1] == "To use: single, as no row is shown to beat it."
+
+
+@pytest.mark.parametrize("other", ["tuned", "boosting"])
+@pytest.mark.parametrize(("soup", "used"), [(0.7, "single"), (0.8, "soup")])
+def test_a_row_that_is_no_fusion_is_advised_where_it_beats_the_one_that_would_be(other, soup, used):
+    scores = {"single": around(0.7), "soup": around(soup, seed=1), other: around(0.9, seed=2)}
+    verdict = verdict_of(table_of(scores), ["boosting"] if other == "boosting" else [])
+    assert verdict.pays is (soup > 0.7)
+    assert verdict.use == other
+    assert verdict.details[-1].startswith(f"To use: {other}, which is no fusion and gains +")
+    assert verdict.details[-1].endswith(f" over {used}.")
+
+
+@pytest.mark.parametrize("n_folds", [2, 5])
+def test_a_gain_that_is_the_same_in_each_fold_has_no_interval_and_does_not_pay(n_folds):
+    single = around(0.7, n=n_folds)
+    scores = {"single": single, "lucky": single + 0.1, "even": single, "other": around(0.7, n=n_folds, seed=1)}
+    verdict = verdict_of(table_of(scores), [])
+    assert verdict.pays is False
+    assert verdict.details[0].endswith("is lucky: +0.100, of which no interval is known.")
     assert verdict.use == "single"
 
 
