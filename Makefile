@@ -10,7 +10,7 @@ PIP     := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-slow test-all mutants test-foreign test-portable lint format docs bench clean
+.PHONY: help demo test test-slow test-all mutants test-foreign test-portable lint format docs dist bench clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,10 +44,11 @@ FOREIGN := ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 MKL_CBWR=COMPATI
 FAST := $(addprefix tests/,align average collect connect data landscape merge objective repair reuse select _vectorized symmetry nets combine testing widths \
 	$(addprefix test_,geometry.py rows.py state.py random.py tangent.py))
 
-demo: $(VENV)/.demo  ## compare fusions on two data sets that come with scikit-learn
-	$(BIN)/skfusion compare --data digits --net plain --out demo/digits
-	$(BIN)/skfusion compare --data diabetes --out demo/diabetes
-	@printf '\nThe reports are in\n  %s\n  %s\n' '$(CURDIR)/demo/digits' '$(CURDIR)/demo/diabetes'
+demo: $(VENV)/.demo  ## compare fusions where they pay and where they do not, and write reports
+	$(BIN)/skfusion compare --data noisy_digits --net plain --cv 10 --n-jobs 2 --out demo/noisy_digits
+	$(BIN)/skfusion compare --data digits --net plain --n-jobs 2 --out demo/digits
+	@printf '\nThe reports, to be opened in a browser, are\n  %s\n  %s\n' \
+		'$(CURDIR)/demo/noisy_digits/index.html' '$(CURDIR)/demo/digits/index.html'
 
 test: $(VENV)/.dev  ## run the tests and every example in a docstring, and print what they cover
 	$(BIN)/python -m pytest -n $(WORKERS) --cov
@@ -85,6 +86,13 @@ format: $(VENV)/.dev  ## mend what ruff can mend
 docs: $(VENV)/.dev  ## build the documentation; a warning is an error
 	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html
 	@echo "The documentation is in $(CURDIR)/docs/_build/html/index.html"
+
+dist: $(VENV)/.dev  ## build the wheel and the sdist, check them, and try the wheel in an environment of its own
+	@rm -rf dist
+	@$(PIP) build twine
+	$(BIN)/python -m build --outdir dist .
+	$(BIN)/python -m twine check --strict dist/*
+	$(BIN)/python .ci/try_wheel.py dist/*.whl
 
 bench: $(VENV)/.dev  ## run every benchmark
 	@for script in $(sort $(wildcard benchmarks/bench_*.py)); do \

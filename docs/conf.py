@@ -30,6 +30,7 @@ extensions = [
     "changes_page",
     "folded_sidebar",
     "versions",
+    "shown",
     "myst_parser",
     "numpydoc",
     "sphinx.ext.autodoc",

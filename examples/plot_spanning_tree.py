@@ -1,6 +1,6 @@
 """
-The lowest passes between six networks
-======================================
+The lowest passes between networks
+==================================
 
 Elastic bands find paths between networks on which the loss hardly rises, and a spanning
 tree of the lowest passes joins them all: the networks lie in one valley, which the
@@ -8,7 +8,7 @@ straight lines between them leave.
 """
 
 # %%
-# Six networks from six seeds, joined by straight lines. Each pass is the highest loss
+# Five networks from five seeds, joined by straight lines. Each pass is the highest loss
 # on the way.
 
 from sklearn.datasets import load_digits
@@ -23,8 +23,8 @@ from skfusion.plots import SpanningTreeDisplay
 
 X, y = load_digits(return_X_y=True)
 X, X_test, y, y_test = train_test_split(X, y, stratify=y, random_state=0)
-net = mlp_classifier(max_epochs=60, module__hidden=(32,))
-pool = EnsembleClassifier(net, collect=Seeds(6), random_state=0).fit(X, y).pool_
+net = mlp_classifier(max_epochs=50, module__hidden=(32,))
+pool = EnsembleClassifier(net, collect=Seeds(5), random_state=0).fit(X, y).pool_
 
 lines = minima_of(pool, X, y, connect=Line(), n_points=31)
 SpanningTreeDisplay.from_graph(lines, "cross-entropy (nats)").plot()
@@ -37,7 +37,7 @@ print(
 # trained to the end, paths may even be lower than they are, as the steps of a band go
 # on with the training.
 
-bands = minima_of(pool, X, y, connect=AutoNEB(n_cycles=3, n_epochs=4), n_points=31)
+bands = minima_of(pool, X, y, connect=AutoNEB(n_cycles=3, n_epochs=3), n_points=31)
 SpanningTreeDisplay.from_graph(bands, "cross-entropy (nats)").plot()
 print(
     f"worst network {max(bands.losses.values()):.4f}, highest pass {max(map(bands.saddles.get, bands.tree)):.4f} nats"

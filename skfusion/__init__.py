@@ -7,9 +7,12 @@ which, stand in ``pyproject.toml`` under ``importlinter``. A new estimator is li
 from __future__ import annotations
 
 import importlib
+import os
+import warnings
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from skfusion._versions import show_versions as show_versions
     from skfusion.align import rebasin as rebasin
     from skfusion.compare import compare_fusions as compare_fusions
     from skfusion.estimators import *  # noqa: F403
@@ -21,7 +24,7 @@ if TYPE_CHECKING:
     from skfusion.pool import ModelPool as ModelPool
     from skfusion.tuning import KeepTrials as KeepTrials
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _ROOMS = {
     "DeepForestClassifier": "forests",
@@ -33,7 +36,16 @@ _ROOMS = {
     "out_of_bag": "estimators",
     "portfolio": "estimators",
     "rebasin": "align",
+    "show_versions": "_versions",
 }
+
+if os.path.isdir(os.path.join(os.path.dirname(__file__), "fusion")):  # a folder of scikit-fusion, and none of ours
+    warnings.warn(
+        "Files of the package scikit-fusion lie among those of skfusion, as both are imported by this name, so that "
+        "parts of one may be those of the other. Uninstall both, by pip uninstall skfusion scikit-fusion, and install "
+        "the one that you want.",
+        stacklevel=2,
+    )
 
 
 def __getattr__(name: str) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar, Self
 
 from torch import Tensor
@@ -100,62 +100,21 @@ class Component:
         return {}
 
 
-class Readable:
-    """Show the nets in an estimator by what differs from skorch's defaults; a mixin for estimators, before their base.
-
-    skorch's own list of parameters has internal ones, such as a set whose order changes from run to run.
-    """
-
-    def __repr__(self, N_CHAR_MAX: int = 700) -> str:
-        inherited: Any = super().__repr__
-        base: Any = next(cls for cls in type(self).__mro__ if vars(cls).get("__repr__") is inherited.__func__)
-        return str(base.__repr__(_plain(self, base), N_CHAR_MAX))
-
-
-class _Text:
-    """What shows as a text."""
-
-    def __init__(self, text: str) -> None:
-        self.text = text
-
-    def __repr__(self) -> str:
-        return self.text
-
-
-def _plain(value: Any, base: Any) -> Any:
-    """Return what shows as a value does, without the internals of nets in it, and without addresses of functions."""
-    if type(value) in (list, tuple):
-        return type(value)(_plain(item, base) for item in value)
-    if isinstance(value, type) or inspect.isroutine(value):
-        return _Text(value.__name__)
-    if is_net_like(value):
-        return _stand_in(type(value), lambda self, **params: None, _net_params(value), base)
-    if isinstance(value, base) and (isinstance(value, Readable) or type(value).__repr__ is base.__repr__):
-        params = {name: _plain(part, base) for name, part in value.get_params(deep=False).items()}
-        return _stand_in(type(value), type(value).__init__, params, base)
-    return value
-
-
-def _stand_in(kind: type, init: Callable[..., None], params: dict[str, Any], base: type) -> Any:
-    """Return an object of the base, which shows parameters by ``get_params``, that shows as one of another class."""
-    members = {"__init__": init, "get_params": lambda self, deep=False: params}
-    return object.__new__(type(kind.__name__, (base,), members))
-
-
 def is_net_like(value: Any) -> bool:
     """Return whether something looks like a skorch net, which only the layer of nets may import."""
     return hasattr(value, "get_params_for") and hasattr(value, "module") and not isinstance(value, type)
 
 
-def _net_params(net: Any) -> dict[str, Any]:
-    """Return the parameters of a net that differ from the defaults of its class, by what to show."""
+def net_params(net: Any, changed_only: bool = True) -> tuple[dict[str, str], dict[str, str]]:
+    """Return the parameters of a net as texts, without internal ones, and the defaults of its class."""
     defaults: dict[str, Any] = {}
     for cls in reversed(type(net).__mro__):
         if "__init__" in vars(cls) and cls is not object:
             defaults |= {name: p.default for name, p in inspect.signature(vars(cls)["__init__"]).parameters.items()}
+    usual = {name: _of_net(value) for name, value in defaults.items() if value is not inspect.Parameter.empty}
     given = [name for name in vars(net) if not name.startswith(("_", "callbacks__")) and not name.endswith("_")]
-    shown = {name: _of_net(vars(net)[name]) for name in given}
-    return {name: _Text(text) for name, text in sorted(shown.items()) if text != _of_net(defaults.get(name, _Text("")))}
+    shown = {name: _of_net(vars(net)[name]) for name in sorted(given)}
+    return {name: text for name, text in shown.items() if not changed_only or text != usual.get(name)}, usual
 
 
 def _of_net(value: Any) -> str:
@@ -166,20 +125,6 @@ def _of_net(value: Any) -> str:
         return "{" + ", ".join(sorted(map(_of_net, value))) + "}"
     text = _ADDRESS.sub("", repr(value))
     return text if "\n" not in text and len(text) <= _LONGEST else f"{type(value).__name__}(...)"
-
-
-class HasParts(Readable):
-    """Tell which part is not there, where a parameter of it is set; a mixin for estimators, before their base."""
-
-    def set_params(self, **params: Any) -> Self:
-        """Set parameters; ``part__inner`` needs the part to be given; see :meth:`Component.set_params`."""
-        own = self.get_params(deep=False)  # type: ignore[attr-defined]
-        for name in params:
-            head, _, tail = name.partition("__")
-            if tail and head in own:
-                check_part(self, name, params.get(head, own[head]))
-        super().set_params(**params)  # type: ignore[misc]
-        return self
 
 
 def check_part(owner: Any, name: str, part: Any) -> None:
@@ -197,7 +142,7 @@ def check_part(owner: Any, name: str, part: Any) -> None:
 def _shown(value: Any) -> str:
     """Return the representation of a parameter: of a state, how many tensors it has; of a function, its name."""
     if is_net_like(value):
-        return f"{type(value).__name__}({', '.join(f'{name}={text}' for name, text in _net_params(value).items())})"
+        return f"{type(value).__name__}({', '.join(f'{name}={text}' for name, text in net_params(value)[0].items())})"
     if isinstance(value, dict) and value and all(isinstance(v, Tensor) for v in value.values()):
         return f"<state of {len(value)} tensors>"
     return value.__name__ if inspect.isroutine(value) else repr(value)

@@ -138,7 +138,7 @@ n_jobs : int, optional
 random_state : int or RandomState, optional
     Seed of all that is random: splits and samples of rows, initial weights, and training.
 verbose : int, default=0
-    1 shows a progress bar.
+    1 shows how far it is, and the time left: a bar in a terminal, one output in a notebook, lines in a file.
 class_weight : dict or "balanced", optional
     What a row of each class counts for in losses, {in_classification}by label, 1 for those that are not named;
     ``"balanced"`` makes all classes count alike. Only ratios matter. It weighs the losses of networks and of combiners,

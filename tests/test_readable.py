@@ -5,8 +5,11 @@ import re
 import pytest
 import skorch
 import torch
+from sklearn import config_context
 from sklearn.base import clone
+from sklearn.ensemble import BaggingClassifier, StackingClassifier
 from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import nn
@@ -86,3 +89,43 @@ def test_the_order_of_a_set_does_not_change_from_run_to_run():
     names = {"gamma", "alpha", "beta", "delta"}  # strings, whose order in a set is another in each process
     shown = repr(Stack(skorch.NeuralNetClassifier(nn.Linear, module__names=names)))
     assert "module__names={'alpha', 'beta', 'delta', 'gamma'}" in shown
+
+
+def test_estimators_of_others_show_nets_in_ours_as_we_do():
+    shown = "NeuralNetClassifier(max_epochs=3, module=Linear)"
+    soup = SoupClassifier(skorch.NeuralNetClassifier(nn.Linear, max_epochs=3), collect=Seeds(2))
+    for outer in (
+        make_pipeline(StandardScaler(), soup),
+        GridSearchCV(soup, {"refit": [True, False]}),
+        BaggingClassifier(soup),
+        StackingClassifier([("soup", soup), ("other", LogisticRegression())]),
+    ):
+        text = " ".join(repr(outer).split())
+        assert f"SoupClassifier(collect=Seeds(n_members=2), estimator={shown})" in text
+
+
+def test_what_is_printed_can_be_evaluated():
+    module = nn.Linear
+    given = skorch.NeuralNetClassifier(module, module__in_features=3, module__out_features=2, lr=0.5)
+    soup = SoupClassifier(given, collect=Seeds(2), scoring="accuracy")
+    names = {"NeuralNetClassifier": skorch.NeuralNetClassifier, "Linear": module, "Seeds": Seeds}
+    again = eval(repr(soup), {"SoupClassifier": SoupClassifier, **names})
+    assert repr(again) == repr(soup)
+    assert again.estimator.lr == 0.5
+
+
+def test_all_parameters_are_shown_where_scikit_learn_is_asked_to():
+    soup = SoupClassifier(skorch.NeuralNetClassifier(nn.Linear, max_epochs=3))
+    with config_context(print_changed_only=False):
+        text = " ".join(repr(soup).split())
+    assert "batch_size=128" in text
+    assert "max_epochs=3" in text
+    assert "validation_fraction=0.2" in text
+    assert "_params_to_validate" not in text
+
+
+def test_only_the_printer_gets_stand_ins_for_nets():
+    given = skorch.NeuralNetClassifier(nn.Linear)
+    assert SoupClassifier(given).get_params(deep=False)["estimator"] is given
+    assert StackingFusion(estimators=[("a", given)]).get_params(deep=False)["estimators"][0][1] is given
+    assert clone(SoupClassifier(given)).estimator is not given

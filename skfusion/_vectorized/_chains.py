@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.module import _has_any_global_hook
+from torch.nn.modules import module as of_all_modules
 
 from skfusion._vectorized._layers import (
     UnitsFirst,
@@ -56,8 +56,7 @@ ACTIVATIONS: dict[type[nn.Module], Activation] = {
 def chained(module: nn.Module) -> Iterator[None]:
     """Let each ``nn.Sequential`` in a module that :class:`Members` are lent to compute its chains as one function."""
     changed: list[nn.Module] = []
-    hooks_of_all: bool = _has_any_global_hook()  # type: ignore[no-untyped-call]
-    for part in () if hooks_of_all else module.modules():
+    for part in () if _has_hooks_of_all() else module.modules():
         if type(part) is nn.Sequential and _is_plain(part):
             parts = _parts(part)
             if any(isinstance(p, Chain) for p in parts):
@@ -77,6 +76,12 @@ def _one_after_another(parts: Sequence[Callable[[Any], Any]]) -> Callable[[Any],
         return input
 
     return forward
+
+
+def _has_hooks_of_all() -> bool:
+    """Return whether there are hooks that every module calls; older versions of PyTorch offer no function for it."""
+    kinds = ("forward_hooks", "forward_pre_hooks", "backward_hooks", "backward_pre_hooks")
+    return any(getattr(of_all_modules, f"_global_{kind}") for kind in kinds)
 
 
 def _is_plain(module: nn.Module) -> bool:

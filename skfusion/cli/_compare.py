@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -14,17 +15,18 @@ import torch
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 
+from skfusion._progress import Bar
 from skfusion.cli import _json, _leaderboard, _report, _scoring
-from skfusion.cli._console import fail, progress, warn, working
+from skfusion.cli._console import fail, warn, working
 from skfusion.cli._folds import check_folds
 from skfusion.cli._fusions import about_nets, chosen, net_for, prepared
+from skfusion.cli._plain import print_json
 from skfusion.cli._sources import DataError
 from skfusion.cli._table import Data, load
-from skfusion.compare import compare_fusions, of_few_folds
+from skfusion.cli._verdict import verdict_of
+from skfusion.compare import ComparisonBar, compare_fusions, of_few_folds
 
-BAR = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
 BASELINES = ("dummy", "linear", "boosting")
 
 
@@ -46,6 +48,7 @@ def run(
     seed: int,
     n_jobs: int,
     as_json: bool,
+    quiet: bool,
     out: Path | None,
 ) -> None:
     """Compare fusions on a data set as the options say, and show the leaderboard."""
@@ -60,8 +63,9 @@ def run(
             _report.check_folder(out)
     except ValueError as error:
         fail(str(error), 2)
+    reference = reference or ("single" if "single" in fusions else None)
     fusions = {name: prepared(e.set_params(random_state=seed), dataset, net) for name, e in fusions.items()}
-    console = Console(stderr=as_json)
+    console = Console(stderr=as_json, quiet=quiet)
 
     def show_notes(notes: Iterable[str]) -> None:
         for note in notes:
@@ -72,26 +76,31 @@ def run(
     asked = {"baselines": [*BASELINES] if baselines else [], "reference": reference}
     settings = {"scoring": scorers or None, "cv": cv, "n_jobs": n_jobs, "random_state": seed}
     try:
-        table, warned = _compared(dataset, fusions, {**asked, **settings})
+        table, warned = _compared(dataset, fusions, {**asked, **settings}, quiet)
     except RuntimeError as error:
         fail(str(error), 1)
     score = table.attrs["scores"][0]
     others = [name for name in table.index if name not in fusions]
     best = _best_of(table.loc[[*fusions], f"{score}_mean"])
+    verdict = verdict_of(table, others)
     notes = [*_alone(table), *_held_out(table), *_about_baselines(table[f"{score}_mean"], best, others)]
     notes += filter(None, [of_few_folds(table.attrs["n_folds"], len(table))])
     if as_json:
-        typer.echo(_json.as_json(table, dataset, others, [*before, *notes], warned, best, context.params))
+        said = {"verdict": asdict(verdict)}
+        print_json(_json.record(table, dataset, others, [*before, *notes], warned, best, context.params) | said)
     else:
         title = f"{dataset.name}: {len(dataset.y)} rows, {table.attrs['n_folds']} folds"
         _leaderboard.show(console, title, table, score, others)
+        console.print(f"[bold]{escape(verdict.headline)}[/] {escape(' '.join(verdict.details))}", highlight=False)
     show_notes(notes)
     if best is None:
         fail(f"No fusion has a score, {score}, in all folds, so none is the best.", 1)
     if out is not None:
-        with working(f"Fitting {best} on all rows and writing the report"):
-            _report.write(out, dataset, fusions, table, best, [*before, *notes], context.params)
+        with working(f"Fitting {best} on all rows and writing the report", quiet):
+            _report.write(out, dataset, fusions, table, best, verdict, [*before, *notes], context.params)
         console.print(escape(f"The report is in {out / 'index.html'}."), highlight=False, soft_wrap=True)
+    if quiet and not as_json:
+        typer.echo(best if out is None else out / "index.html")
 
 
 def _given(context: typer.Context, *names: str) -> list[str]:
@@ -110,22 +119,17 @@ def _check_reference(reference: str | None, fusions: Iterable[str], baselines: b
         raise DataError(f"--reference {reference} is no row of the table; {meant}")
 
 
-def _compared(dataset: Data, fusions: dict[str, Any], settings: dict[str, Any]) -> tuple[pd.DataFrame, list[str]]:
+def _compared(
+    dataset: Data, fusions: dict[str, Any], settings: dict[str, Any], quiet: bool = False
+) -> tuple[pd.DataFrame, list[str]]:
     """Return the table, and the warnings that came up, which are shown, too."""
-    total, n_done = settings["cv"] * (len(fusions) + len(settings.get("baselines", []))), 0
-    with progress(BAR, each=True) as update, warnings.catch_warnings(record=True) as caught:
+    bar = Bar(console=Console(stderr=True, quiet=quiet), each=True)
+    with bar, warnings.catch_warnings(record=True) as caught:
         for category in (UserWarning, RuntimeWarning):
             warnings.simplefilter("always", category)
         for said in ("Classes of fewer", "With 2 folds"):  # notes say it
             warnings.filterwarnings("ignore", said, UserWarning)
-        update("Comparing", 0, total)
-
-        def done(name: str, fold: int) -> None:
-            nonlocal n_done
-            n_done += 1
-            update(f"fold {fold + 1}, {name}", n_done, total)
-
-        table = compare_fusions(fusions, dataset.X, dataset.y, callback=done, **settings)
+        table = compare_fusions(fusions, dataset.X, dataset.y, callback=ComparisonBar(bar), **settings)
     messages = [*dict.fromkeys(" ".join(str(w.message).split()) for w in caught)]
     for message in messages:
         warn(message)

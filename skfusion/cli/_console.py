@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import Progress, ProgressColumn
+
+from skfusion._progress import Bar
+from skfusion.cli.commands._choices import among
 
 CHECKPOINTS = Annotated[
     list[Path],
@@ -29,7 +30,17 @@ STRIP_PREFIX = Annotated[
     list[str] | None, typer.Option(help="Beginning of names, such as model., to take off where it is; repeat.")
 ]
 TARGET = Annotated[str | None, typer.Option(help="Column to predict, in tables.")]
-TASK = Annotated[str, typer.Option(help="auto, classification or regression.")]
+TASKS = ("auto", "classification", "regression")
+TASK = Annotated[str, typer.Option(help="auto, classification or regression.", autocompletion=among(TASKS))]
+JSON = Annotated[
+    bool, typer.Option("--json", help="Print the result as JSON, and nothing else, to the standard output.")
+]
+QUIET = Annotated[
+    bool, typer.Option("--quiet", "-q", help="Print the result alone, in its shortest form; errors and warnings stay.")
+]
+
+FASTER = ("Surveying",)
+"""What is done at a faster pace than what follows it: a pass of a merge that only reads."""
 
 
 def message_of(error: Exception) -> str:
@@ -52,9 +63,9 @@ def warn(message: str) -> None:
 
 
 @contextmanager
-def working(what: str) -> Iterator[None]:
-    """Show on the standard error what is being done, where nobody knows how far it is."""
-    console = Console(stderr=True)
+def working(what: str, quiet: bool = False) -> Iterator[None]:
+    """Show on the standard error what is being done, where nobody knows how far it is; nothing where ``quiet``."""
+    console = Console(stderr=True, quiet=quiet)
     if not console.is_interactive:
         console.print(f"{what} ...", markup=False, highlight=False, soft_wrap=True)
         yield
@@ -63,46 +74,18 @@ def working(what: str) -> Iterator[None]:
         yield
 
 
-FIRST, EVERY = 1.0, 10.0
-"""Seconds until the first line, and between lines."""
-
-
 @contextmanager
 def progress(
-    columns: Sequence[ProgressColumn], amount: Callable[[int], str] = str, each: bool = False
+    amount: Callable[[Any], str] = str, each: bool = False, quiet: bool = False
 ) -> Iterator[Callable[[str, int, int], None]]:
-    """Show on the standard error how far a command is.
+    """Show on the standard error how far a command is; see :class:`skfusion._progress.Bar`.
 
     Yields a callable that takes what is being done, how much is done, and how much there is; ``amount`` formats these
     numbers. When less is done than before, a new bar starts. Where there is no terminal, lines are printed: one a
-    call where ``each`` says so, else now and then.
+    call where ``each`` says so, else now and then. Nothing is shown where ``quiet`` says so.
     """
-    console = Console(stderr=True)
-    if not console.is_interactive:
-        due = time.monotonic() + FIRST
-
-        def print_line(what: str, done: int, total: int) -> None:
-            nonlocal due
-            now = time.monotonic()
-            if each or now >= due:
-                due = now + EVERY
-                share = f" ({done / total:.0%})" if total else ""
-                text = f"{what}: {amount(done)} of {amount(total)}{share}"
-                console.print(text, markup=False, highlight=False, soft_wrap=True)
-
-        yield print_line
-        return
-    with Progress(*columns, console=console, transient=True) as bar:
-        job, before = bar.add_task("Opening", total=None), 0
-
-        def update(what: str, done: int, total: int) -> None:
-            nonlocal before
-            if done < before:
-                bar.reset(job, total=total)
-            bar.update(job, description=what, completed=done, total=total)
-            before = done
-
-        yield update
+    with Bar(console=Console(stderr=True, quiet=quiet), amount=amount, each=each) as bar:
+        yield lambda what, done, total: bar.update(what, done, total, phase=what, more=what in FASTER)
 
 
 def in_bytes(n_bytes: int) -> str:

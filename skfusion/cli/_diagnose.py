@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import typer
 from rich.console import Console
 from rich.markup import escape
 from torch import nn
@@ -18,8 +19,9 @@ from skfusion.checkpoints import Checkpoint, differing_prefixes, open_many
 from skfusion.cli._console import fail, message_of
 from skfusion.cli._judged import inputs_for, net_for, rows, unlabelled_rows
 from skfusion.cli._modules import architecture, fitted, ran_a_module
+from skfusion.cli._plain import print_json
 from skfusion.cli._table import Data
-from skfusion.diagnose import Recipes, report_on
+from skfusion.diagnose import FusionReport, Recipes, report_on
 from skfusion.pool import Member, ModelPool
 
 
@@ -39,6 +41,8 @@ def run(
     tolerance: float,
     seed: int,
     html: Path | None,
+    as_json: bool,
+    quiet: bool,
 ) -> None:
     """Diagnose the networks in checkpoints as the options say, and print the report."""
     torch.set_num_threads(1)  # small networks are faster so
@@ -83,10 +87,35 @@ def run(
             "checkpoints are run, too, and in training mode to estimate statistics of BatchNorm.",
             2,
         )
-    console = Console()
-    console.print(report, highlight=False, crop=False)
-    if html is not None:
-        console.print(escape(f"The report is in {html}."), highlight=False, soft_wrap=True)
+    if as_json:
+        print_json(record(report))
+    elif quiet:
+        for line in report.recommendation if html is None else [html]:
+            typer.echo(line)
+    else:
+        console = Console()
+        console.print(report, highlight=False, crop=False)
+        if html is not None:
+            console.print(escape(f"The report is in {html}."), highlight=False, soft_wrap=True)
+
+
+def record(report: FusionReport) -> dict[str, Any]:
+    """Return a report for programs; what was not measured is null, or empty."""
+    pairs = report.pairs.reset_index().to_dict("records")
+    layers = [report.similarity.get((pair["member"], pair["other"])) for pair in pairs]
+    return {
+        "recommendation": report.recommendation._asdict(),
+        "advice": report.advice.reset_index().to_dict("records"),
+        "members": report.members.reset_index().to_dict("records"),
+        "pairs": [{**p, "cka": {} if cka is None else cka.to_dict()} for p, cka in zip(pairs, layers, strict=True)],
+        "together": report.pool.to_dict(),
+        "basins": report.basins,
+        "tolerance": report.tolerance,
+        "n_rows": report.n_rows,
+        "loss_name": report.loss_name,
+        "score_name": report.score_name,
+        "notes": report.notes,
+    }
 
 
 def _pool(

@@ -1,9 +1,14 @@
-"""The help of commands, which can be read on a terminal of any width: no name is cut, and no column is a word wide."""
+"""How commands are found and their options read, and help that can be read on a terminal of any width.
+
+A misspelt command or option is refused with the name that is most like it. In help no name is cut, and no column is a
+word wide.
+"""
 
 from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
+from difflib import get_close_matches
 from typing import Any
 
 from typer.core import TyperCommand, TyperGroup
@@ -14,6 +19,16 @@ class Readable:
 
     The panels that typer shows in its place cut names where they do not fit.
     """
+
+    def parse_args(self, ctx: Any, args: list[str]) -> Any:
+        """Read the options; where one is misspelt, the error names the one that is most like it."""
+        try:
+            return super().parse_args(ctx, args)  # type: ignore[misc]
+        except Exception as error:
+            if near := getattr(error, "possibilities", None):
+                error.message = f"{error.message}. Did you mean {near[0]!r}?"  # type: ignore[attr-defined]
+                error.possibilities = None  # type: ignore[attr-defined]
+            raise
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Write the help of a command."""
@@ -37,6 +52,14 @@ class Command(Readable, TyperCommand):
 
 class Group(Readable, TyperGroup):
     """Commands under one name."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Return the command that arguments begin with; where it is misspelt, the error names the one like it."""
+        name, known = args[0], self.list_commands(ctx)
+        if name not in known and not ctx.resilient_parsing:
+            near = get_close_matches(name.lower(), known, 1)
+            ctx.fail(f"No such command {name!r}.{f' Did you mean {near[0]!r}?' if near else ''}")
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """Write the names of the commands, each with its whole first sentence."""

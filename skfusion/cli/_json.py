@@ -1,19 +1,20 @@
-"""A comparison as JSON, for programs."""
+"""A comparison as values for JSON, for programs."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Sequence
 from typing import Any
 
 import pandas as pd
 
-from skfusion.cli._plain import plain
 from skfusion.cli._report import versions
 from skfusion.cli._table import Data
 
+ELSEWHERE = ("data", "target", "as_json", "quiet", "out")
+"""Options that a record names elsewhere, or that do not change the result."""
 
-def as_json(
+
+def record(
     table: pd.DataFrame,
     dataset: Data,
     baselines: Collection[str],
@@ -21,16 +22,16 @@ def as_json(
     warnings: Sequence[str],
     best_fusion: str | None,
     options: dict[str, Any],
-) -> str:
-    """Return the result of ``compare_fusions`` with all that it depends on; what is no finite number is null.
+) -> dict[str, Any]:
+    """Return the result of ``compare_fusions`` with all that it depends on.
 
     ``best`` is the row with the largest mean of the first score, which may be a baseline; ``best_fusion`` never is.
     """
     means = table[f"{table.attrs['scores'][0]}_mean"]
     attrs = {name: value for name, value in table.attrs.items() if name not in ("folds", "random_state")}
-    result = {
+    return {
         "data": {"name": dataset.name, "task": dataset.task, "target": options["target"]},
-        "options": {name: value for name, value in options.items() if name not in ("data", "target", "as_json", "out")},
+        "options": {name: value for name, value in options.items() if name not in ELSEWHERE},
         "seed": table.attrs["random_state"],
         **attrs,
         "best": None if means.isna().all() else means.idxmax(),
@@ -43,4 +44,3 @@ def as_json(
         "warnings": list(warnings),
         "versions": versions(),
     }
-    return json.dumps(plain(result), indent=2, allow_nan=False, ensure_ascii=False)

@@ -11,18 +11,18 @@ from inspect import isabstract
 from pathlib import Path
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
+import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
 from skfusion import merge as mergers
 from skfusion.checkpoints import MergeReport, merge_checkpoints
 from skfusion.cli._console import fail, in_bytes, message_of, progress
+from skfusion.cli._grid import print_grid
+from skfusion.cli._near import did_you_mean
+from skfusion.cli._plain import print_json
 from skfusion.merge import Merger
 
-BAR = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(binary_units=True), TimeRemainingColumn())
 _NUMBER = re.compile(r"[\d.,eE+-]*\d[\d.,eE+-]*")
 
 
@@ -60,12 +60,14 @@ def run(
     hashes: bool,
     dry_run: bool,
     overwrite: bool,
+    as_json: bool,
+    quiet: bool,
 ) -> None:
     """Merge checkpoints by the method of a name, with the options that were given for it, and say what was done."""
     try:
         _check_weights(inputs, options.get("weights"))
         merger = merger_of(method, options, base)
-        with progress(BAR, in_bytes) as update, _ended_by_sigterm():
+        with progress(in_bytes, quiet=quiet) as update, _ended_by_sigterm():
             report = merge_checkpoints(
                 inputs,
                 out,
@@ -83,7 +85,28 @@ def run(
     except (ValueError, TypeError, OSError) as error:
         refused = isinstance(error, ValueError | TypeError | FileNotFoundError | FileExistsError)
         fail(message_of(error), 2 if refused else 1)
-    _show(report, dry_run)
+    if as_json:
+        print_json(record(report, dry_run))
+    elif quiet:
+        typer.echo(report.out)
+    else:
+        _show(report, dry_run)
+
+
+def record(report: MergeReport, planned: bool) -> dict[str, Any]:
+    """Return what a merge has done, or would do, for programs."""
+    return {
+        "path": str(report.out),
+        "written": not planned,
+        "method": report.method,
+        "inputs": report.inputs,
+        "base": report.base,
+        "n_bytes": report.n_bytes,
+        "peak_bytes": report.peak_bytes,
+        "tensors": [tensor._asdict() for tensor in report.plan],
+        "notes": report.notes,
+        "card": report.card,
+    }
 
 
 def merger_of(method: str, options: Mapping[str, Any], base: Path | None) -> Merger:
@@ -97,7 +120,8 @@ def merger_of(method: str, options: Mapping[str, Any], base: Path | None) -> Mer
                 f"Python, such as in SoupClassifier(net, collect=pool, merge={name}()). For files there are "
                 f"{', '.join(METHODS)}."
             )
-        raise ValueError(f"--method {method} is unknown; there are {', '.join(METHODS)}.")
+        near = did_you_mean(method, METHODS)
+        raise ValueError(f"--method {method} is unknown; there are {', '.join(METHODS)}.{near}")
     kind, known = METHODS[method]
     if wrong := [name for name in options if name not in known]:
         takes = ", ".join(f"--{name}" for name in known) or "no such option"
@@ -156,15 +180,14 @@ def _ended_by_sigterm() -> Iterator[None]:
 def _show(report: MergeReport, planned: bool) -> None:
     console = Console()
     if planned:
-        grid = Table(box=SIMPLE_HEAD, pad_edge=False)
-        grid.add_column("tensor", overflow="fold")
-        for name in ("shape", "dtype", "size"):
-            grid.add_column(name, justify="right", no_wrap=True)
-        grid.add_column("what becomes of it", overflow="fold")
-        for t in report.plan:
-            shape = " x ".join(map(str, t.shape)) or "number"
-            grid.add_row(escape(t.name), shape, t.dtype, in_bytes(t.n_bytes), escape(t.action))
-        console.print(grid)
+        columns = {
+            "tensor": [t.name for t in report.plan],
+            "shape": [" x ".join(map(str, t.shape)) or "number" for t in report.plan],
+            "dtype": [t.dtype for t in report.plan],
+            "size": [in_bytes(t.n_bytes) for t in report.plan],
+            "what becomes of it": [t.action for t in report.plan],
+        }
+        print_grid(console, columns, ("tensor", "what becomes of it"), can_go=("dtype", "size", "shape"))
     for note in report.notes:
         console.print(f"[yellow]Note:[/] {escape(note)}", highlight=False, soft_wrap=True)
     base = "" if report.base is None else f" from {report.base}"

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import math
+import sys
 from typing import Any
 
 import numpy as np
+import typer
 
 _MISSING = ("NAType", "NaTType")
 """The types of what is missing in pandas, which takes long to import and is not needed to show a pool."""
@@ -22,3 +25,9 @@ def plain(value: Any) -> Any:
     if value is None or type(value).__name__ in _MISSING or (isinstance(value, float) and not math.isfinite(value)):
         return None
     return value if isinstance(value, bool | int | float | str) else str(value)
+
+
+def print_json(value: Any) -> None:
+    """Print a value as JSON to the standard output; where that cannot have all letters, as their numbers."""
+    every = (getattr(sys.stdout, "encoding", None) or "utf-8").lower().startswith("utf")
+    typer.echo(json.dumps(plain(value), indent=2, allow_nan=False, ensure_ascii=not every))

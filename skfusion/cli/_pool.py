@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
 
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 
 from skfusion.cli._console import fail, message_of, progress, warn
-from skfusion.cli._plain import plain
+from skfusion.cli._near import did_you_mean
+from skfusion.cli._plain import print_json
 from skfusion.cli._pool_tables import listed, print_listing, print_member, printable, record
 from skfusion.pool import Contents, DirectoryStore, contents, merge_folders
-
-BAR = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
 
 
 @contextmanager
@@ -35,38 +31,42 @@ def _one_line_errors() -> Iterator[None]:
         fail(message_of(error), 2 if isinstance(error, FileNotFoundError | NotADirectoryError) else 1)
 
 
-def _print_json(value: Any) -> None:
-    typer.echo(json.dumps(plain(value), indent=2, allow_nan=False, ensure_ascii=False))
+def names_in(folder: Path | str) -> list[str]:
+    """Return the names of the members of a pool."""
+    return [member.name for member in contents(folder).members]
 
 
-def ls(folder: Path, as_json: bool) -> None:
-    """Print the members of a pool."""
+def ls(folder: Path, as_json: bool, quiet: bool) -> None:
+    """Print the members of a pool, by their names alone where ``quiet``."""
     with _one_line_errors():
         found = contents(folder)
     if as_json:
-        _print_json(listed(found))
-        return
-    print_listing(Console(), found)
+        print_json(listed(found))
+    elif quiet:
+        for member in found.members:
+            typer.echo(printable(member.name))
+    else:
+        print_listing(Console(), found)
 
 
-def show(folder: Path, name: str, as_json: bool) -> None:
-    """Print all that is known of a member."""
+def show(folder: Path, name: str, as_json: bool, quiet: bool) -> None:
+    """Print all that is known of a member; without its tensors where ``quiet``."""
     with _one_line_errors():
         found = contents(folder)
         member = found.members[_place(found, name)]
     if as_json:
-        _print_json(record(found, member))
+        print_json(record(found, member))
         return
-    print_member(Console(), found, member)
+    print_member(Console(), found, member, tensors=not quiet)
 
 
-def verify(folder: Path, as_json: bool) -> None:
+def verify(folder: Path, as_json: bool, quiet: bool) -> None:
     """Read all files of a pool, print which are damaged, and end with 1 where one is."""
     with _one_line_errors():
         found = contents(folder)
         n_files = len({name for m in found.members for name in (m.files or {}).values()}) + (found.base is not None)
         faults = {}
-        with progress(BAR) as update:
+        with progress(quiet=quiet) as update:
             for k, (name, fault) in enumerate(found.faults(), 1):
                 update("Checking", k, n_files)
                 if fault is not None:
@@ -74,7 +74,10 @@ def verify(folder: Path, as_json: bool) -> None:
     if as_json:
         left = [*found.left_over]
         result = {"path": str(folder), "n_files": n_files, "faults": faults, "left_over": left, "torn": found.torn}
-        _print_json({**result, "sound": not faults})
+        print_json({**result, "sound": not faults})
+    elif quiet:
+        for file in faults:
+            typer.echo(file)
     else:
         _say_faults(Console(), found, faults, n_files)
     if faults:
@@ -98,26 +101,29 @@ def _say_faults(console: Console, found: Contents, faults: dict[str, str], n_fil
         say(f"{files} of {len(found.members)} members are as they were written.")
 
 
-def rm(folder: Path, names: list[str], yes: bool) -> None:
+def rm(folder: Path, names: list[str], yes: bool, as_json: bool, quiet: bool) -> None:
     """Remove members by their names or patterns, after a question where ``yes`` does not answer it."""
     with _one_line_errors():
         chosen = _matching(contents(folder), names)
-    console, some = Console(), "1 member" if len(chosen) == 1 else f"{len(chosen)} members"
+    some = "1 member" if len(chosen) == 1 else f"{len(chosen)} members"
     shown = ", ".join(map(printable, chosen[:5])) + (", ..." if len(chosen) > 5 else "")
     if not yes:
         if not asking():
             fail(f"This would remove {some} ({shown}), and there is no terminal to ask. Give --yes.", 2)
-        if not typer.confirm(f"Remove {some} ({shown})?"):
-            console.print("Nothing is removed.")
+        if not typer.confirm(f"Remove {some} ({shown})?", err=as_json or quiet):
+            Console(stderr=as_json or quiet).print("Nothing is removed.")
             raise typer.Exit(1)
     with _one_line_errors():
         store = DirectoryStore(folder)
         for name in chosen:
             store.delete(name)
-    console.print(escape(f"Removed {some}: {shown}."), highlight=False, soft_wrap=True)
+    if as_json:
+        print_json({"path": str(folder), "removed": chosen})
+    elif not quiet:
+        Console().print(escape(f"Removed {some}: {shown}."), highlight=False, soft_wrap=True)
 
 
-def merge(folders: list[Path], out: Path, prefix: bool, as_json: bool) -> None:
+def merge(folders: list[Path], out: Path, prefix: bool, as_json: bool, quiet: bool) -> None:
     """Make one pool of the members of several, and print how many were written."""
     with _one_line_errors(), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -125,7 +131,10 @@ def merge(folders: list[Path], out: Path, prefix: bool, as_json: bool) -> None:
     for message in dict.fromkeys(str(w.message) for w in caught):
         warn(message)
     if as_json:
-        _print_json({"path": str(out), "written": written})
+        print_json({"path": str(out), "written": written})
+        return
+    if quiet:
+        typer.echo(out)
         return
     members = "1 member" if len(written) == 1 else f"{len(written)} members"
     Console().print(escape(f"Wrote {members} to {out}."), highlight=False, soft_wrap=True)
@@ -140,7 +149,8 @@ def _place(found: Contents, name: str) -> int:
     """Return the position of a member; raise where there is none of this name."""
     names = [m.name for m in found.members]
     if name not in names:
-        raise ValueError(f"There is no member {printable(name)} in {found.path}. {_some(names)}")
+        near = did_you_mean(name, names)
+        raise ValueError(f"There is no member {printable(name)} in {found.path}. {_some(names)}{near}")
     return names.index(name)
 
 
@@ -149,9 +159,10 @@ def _matching(found: Contents, patterns: Sequence[str]) -> list[str]:
     names = [m.name for m in found.members]
     chosen: set[str] = set()
     for pattern in patterns:
+        near = did_you_mean(pattern, names)
         matched = {pattern} if pattern in names else {name for name in names if fnmatchcase(name, pattern)}
         if not matched:
-            raise ValueError(f"No member of {found.path} is called {printable(pattern)}. {_some(names)}")
+            raise ValueError(f"No member of {found.path} is called {printable(pattern)}. {_some(names)}{near}")
         chosen |= matched
     return [name for name in names if name in chosen]
 

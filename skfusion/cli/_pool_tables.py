@@ -13,6 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from skfusion.cli._console import in_bytes
+from skfusion.cli._grid import print_grid
 from skfusion.pool import About, Contents, groups, letter
 
 NONE = "–"
@@ -72,22 +73,17 @@ def _alike(found: Contents, member: About) -> list[str]:
 def print_listing(console: Console, found: Contents) -> None:
     """Print a row for each member, and a line on the pool."""
     numbers, sources = groups(found.members), [m.source for m in found.members]
-    grid = Table(box=SIMPLE_HEAD, pad_edge=False)
-    grid.add_column("member", overflow="fold")
-    for heading in ("score", "kind", "numbers", "size"):
-        grid.add_column(heading, justify="left" if heading == "kind" else "right", no_wrap=True)
-    if any(sources):
-        grid.add_column("source", overflow="fold")
-    for member, number, source in zip(found.members, numbers, sources, strict=True):
-        kind = member.kind if number is None else f"{member.kind} {letter(number)}"
-        cells = [
-            kind,
-            _count(member.n_numbers),
-            in_bytes(member.n_bytes or 0),
-            *([source or NONE] if any(sources) else []),
-        ]
-        grid.add_row(*(escape(printable(c)) for c in (member.name, _score(member.score), *cells)))
-    console.print(grid)
+    kinds = [m.kind if n is None else f"{m.kind} {letter(n)}" for m, n in zip(found.members, numbers, strict=True)]
+    columns = {
+        "member": [m.name for m in found.members],
+        "score": [_score(m.score) for m in found.members],
+        "kind": kinds,
+        "numbers": [_count(m.n_numbers) for m in found.members],
+        "size": [in_bytes(m.n_bytes or 0) for m in found.members],
+        **({"source": [source or NONE for source in sources]} if any(sources) else {}),
+    }
+    columns = {heading: [*map(printable, cells)] for heading, cells in columns.items()}
+    print_grid(console, columns, ("member", "source"), ("kind",), ("source", "numbers", "size", "kind"))
     for line in summary(found, numbers):
         console.print(escape(line), highlight=False, soft_wrap=True)
 
@@ -110,8 +106,8 @@ def summary(found: Contents, numbers: Iterable[int | None]) -> list[str]:
     return lines
 
 
-def print_member(console: Console, found: Contents, member: About) -> None:
-    """Print all that is known of a member."""
+def print_member(console: Console, found: Contents, member: About, tensors: bool = True) -> None:
+    """Print all that is known of a member; its tensors only where ``tensors`` says so."""
     alike, group = _alike(found, member), groups(found.members)[found.members.index(member)]
     rows, predictions = (found.shape_of(member, part) for part in ("rows", "predictions"))
     facts = {
@@ -134,15 +130,15 @@ def print_member(console: Console, found: Contents, member: About) -> None:
     for key, value in facts.items():
         grid.add_row(escape(printable(key)), escape(printable(value)))
     console.print(grid)
-    if member.tensors:
-        tensors = Table(box=SIMPLE_HEAD, pad_edge=False)
-        tensors.add_column("tensor", overflow="fold")
-        tensors.add_column("shape", justify="right")
-        tensors.add_column("dtype", justify="right")
+    if tensors and member.tensors:
+        grid = Table(box=SIMPLE_HEAD, pad_edge=False)
+        grid.add_column("tensor", overflow="fold")
+        grid.add_column("shape", justify="right")
+        grid.add_column("dtype", justify="right")
         for name, tensor in member.tensors.items():
             shape = " x ".join(map(str, tensor.shape)) or "number"
-            tensors.add_row(escape(printable(name)), shape, escape(printable(tensor.dtype)))
-        console.print(tensors)
+            grid.add_row(escape(printable(name)), shape, escape(printable(tensor.dtype)))
+        console.print(grid)
 
 
 def _value(key: str, value: Any) -> str:

@@ -26,14 +26,20 @@ from sklearn.pipeline import Pipeline
 
 from skfusion import __version__
 from skfusion._rows import rows_at
+from skfusion.cli._board import board, whole
 from skfusion.cli._fusions import ENSEMBLE, FUSIONS, net_for, prepared
 from skfusion.cli._leaderboard import legend, marks, shown
 from skfusion.cli._sources import DataError
 from skfusion.cli._table import Data
+from skfusion.cli._verdict import Verdict
 from skfusion.collect import Seeds, Tail
 from skfusion.merge import OneMemberWarning
 from skfusion.pool import LeakageWarning
 
+DRAWN = (
+    "The difference to the row of {}, fold by fold, with its own 95 % interval; those in the verdict are wider, since "
+    "they hold together."
+)
 LIBRARIES = ("torch", "skorch", "scikit-learn", "numpy", "pandas")
 
 
@@ -50,7 +56,14 @@ def check_folder(out: Path) -> None:
 
 
 def write(
-    out: Path, dataset: Data, fusions: dict[str, Any], table: Any, best: str, notes: list[str], options: dict[str, Any]
+    out: Path,
+    dataset: Data,
+    fusions: dict[str, Any],
+    table: Any,
+    best: str,
+    verdict: Verdict,
+    notes: list[str],
+    options: dict[str, Any],
 ) -> None:
     """Fit the best fusion on all rows, and write it, its members, the table and the page to a folder.
 
@@ -73,6 +86,7 @@ def write(
     text = page(
         table,
         score,
+        verdict,
         notes,
         baselines=[name for name in table.index if name not in fusions],
         title=f"Fusions compared on {dataset.name}",
@@ -143,9 +157,9 @@ def command_of(options: dict[str, Any]) -> str:
     for name, given in options.items():
         flag = name.replace("_", "-")
         if isinstance(given, bool):
-            words += [] if name == "as_json" else [f"--{flag}" if given else f"--no-{flag}"]
+            words += [] if name in ("as_json", "quiet") else [f"--{flag}" if given else f"--no-{flag}"]
         elif name != "task" or options["target"] is not None:
-            values = given if isinstance(given, list) else [given]
+            values = given if isinstance(given, list | tuple) else [given]
             words += [w for value in values if value is not None for w in (f"--{flag}", str(value))]
     return shlex.join(words)
 
@@ -153,6 +167,7 @@ def command_of(options: dict[str, Any]) -> str:
 def page(
     table: pd.DataFrame,
     score: str,
+    verdict: Verdict,
     notes: Sequence[str],
     baselines: Sequence[str],
     leaderboard: str,
@@ -161,26 +176,24 @@ def page(
     best: str,
     **texts: str,
 ) -> str:
-    """Return the page about a ``table`` of ``compare_fusions``, ranked by ``score``.
+    """Return the page about a ``table`` of ``compare_fusions``, ranked by ``score``, with the verdict on top.
 
     ``leaderboard`` and the second parts of ``barriers`` are images, ``says`` has a sentence on each fusion, and
     ``texts`` are the other words of the template.
     """
-    rows, marked = shown(table, score), marks(table, score, baselines)
-    body = "".join(
-        f"<tr{' class=best' if name == best else ''}><th>{escape(f'{name} {mark}'.rstrip())}</th>"
-        f"{''.join(f'<td>{escape(cell)}</td>' for cell in cells)}</tr>\n"
-        for mark, (name, *cells) in zip(marked, rows.itertuples(name=None), strict=True)
-    )
+    marked, reference = marks(table, score, baselines), table.attrs.get("reference")
     template = files("skfusion.cli").joinpath("report.html").read_text(encoding="utf-8")
     numbers = ", ".join(f"{name} {number}" for name, number in versions().items())
+    more = {"best": best, "versions": numbers, "headline": verdict.headline, "drawn": DRAWN.format(reference or "best")}
     return Template(template).substitute(
         notes="".join(f"<li>{escape(note)}</li>" for note in notes),
-        head="".join(f"<th>{escape(heading)}</th>" for heading in ["fusion", *rows]),
-        body=body,
+        kind="pays" if verdict.pays else "",
+        details="".join(f"<li>{escape(sentence)}</li>" for sentence in verdict.details),
+        board=board(table, score, baselines, best),
+        whole=whole(shown(table, score), marked, best),
         legend="".join(f"{escape(line)}<br>" for line in legend(marked, score)),
         leaderboard=leaderboard,
         barriers="".join(f"<figure><figcaption>{escape(h)}</figcaption>{i}</figure>" for h, i in barriers),
         says="".join(f"<dt>{escape(name)}</dt><dd>{escape(sentence)}</dd>" for name, sentence in says.items()),
-        **{name: escape(text) for name, text in {**texts, "best": best, "versions": numbers}.items()},
+        **{name: escape(text) for name, text in {**texts, **more}.items()},
     )

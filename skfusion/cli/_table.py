@@ -12,11 +12,12 @@ from pandas.api import types
 from sklearn.compose import ColumnTransformer
 
 from skfusion.cli._columns import columns_of, is_number
+from skfusion.cli._console import TASKS
+from skfusion.cli._near import did_you_mean
 from skfusion.cli._prepare import Typed, codes, one_hot
-from skfusion.cli._sources import BUILT_IN, READERS, DataError, file_at, read_table
+from skfusion.cli._sources import ABOUT, BUILT_IN, READERS, DataError, file_at, read_table
 from skfusion.data import as_text
 
-TASKS = ("auto", "classification", "regression")
 MAX_CLASSES = 20
 """Whole numbers with at most so many distinct values are taken as classes."""
 
@@ -64,7 +65,7 @@ def load(source: str, target: str | None, task: str) -> Data:
                 f"--data {source} is a {its_task} set with a target of its own: leave out --target and --task."
             )
         X, y = loader(return_X_y=True)
-        return Data(source, X, y, its_task)
+        return Data(source, X, y, its_task, [ABOUT[source]] if source in ABOUT else [])
     path = file_at(source, "--data", *READERS)
     notes: list[str] = []
     return from_frame(read_table(path, notes), target, task, path.stem, notes)
@@ -73,7 +74,7 @@ def load(source: str, target: str | None, task: str) -> Data:
 def check_task(task: str) -> None:
     """Raise ``DataError`` where there is no such task."""
     if task not in TASKS:
-        raise DataError(f"Unknown --task {task!r}; there are {', '.join(TASKS)}.")
+        raise DataError(f"Unknown --task {task!r}; there are {', '.join(TASKS)}.{did_you_mean(task, TASKS)}")
 
 
 def with_target(frame: pd.DataFrame, target: str | None, notes: list[str]) -> pd.DataFrame:
@@ -82,7 +83,8 @@ def with_target(frame: pd.DataFrame, target: str | None, notes: list[str]) -> pd
     if target is None:
         raise DataError(f"Say which column to predict: --target, one of {columns}.")
     if target not in frame.columns:
-        raise DataError(f"There is no column {target!r} for --target; there are {columns}.")
+        near = did_you_mean(target, frame.columns)
+        raise DataError(f"There is no column {target!r} for --target; there are {columns}.{near}")
     if twice := sorted(set(frame.columns[frame.columns.duplicated()])):
         raise DataError(f"Column names must be unique; these occur more than once: {', '.join(twice)}.")
     frame = frame.reset_index(drop=True)

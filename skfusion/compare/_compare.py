@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from numbers import Real
 from typing import Any
 
@@ -14,6 +15,8 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_consistent_length
 
 from skfusion._caller import warn_caller
+from skfusion._progress import Bar
+from skfusion.compare._bar import ComparisonBar
 from skfusion.compare._baselines import baselines_of
 from skfusion.compare._differences import differences, of_few_folds
 from skfusion.compare._fold import Fold, holds_out, labelled_rows, n_rows, trained_on
@@ -21,6 +24,7 @@ from skfusion.compare._fusions import is_classification, named, spelt_out
 from skfusion.compare._splits import splits_of
 from skfusion.compare._table import framed, summary, warn_of_gaps
 from skfusion.data import check_targets_known, scorer_named, seeded
+from skfusion.evaluate import Scoreboard
 from skfusion.nets import in_order
 
 
@@ -38,6 +42,7 @@ def compare_fusions(
     n_jobs: int | None = None,
     random_state: Any = None,
     callback: Callable[[str, int], Any] | None = None,
+    verbose: int = 0,
     error_score: float | str = np.nan,
 ) -> pd.DataFrame:
     r"""Cross-validate fusions, training each fold's members once.
@@ -88,6 +93,9 @@ def compare_fusions(
         Of the folds, and of every fusion whose ``random_state`` is None: all get the same integer.
     callback : callable, optional
         Called as ``callback(name, fold)`` when a fusion is done with a fold.
+    verbose : int, default=0
+        1 shows which fusion is running on which fold, and the time that is left, unless there is a callback. It is
+        known when each fusion has been through a fold.
     error_score : float or "raise", default=nan
         The score where a fusion, or a scorer, fails in a fold; a warning names both. ``"raise"`` raises the error.
         Another column that fails, as the log-loss of probabilities that are NaN, is NaN, with a warning.
@@ -199,12 +207,15 @@ def compare_fusions(
         raise ValueError(f"reference must be the name of a row, one of {list(ready)}; got {reference!r}.")
     settings = scorers, hold_out is True, error_score, int(seed), labelled
     jobs = [(i, X, y, groups, train, test, *settings) for i, (train, test) in enumerate(splits)]
-    folds = framed(_rows(jobs, ready, n_jobs, callback))
+    with ExitStack() as stack:
+        if verbose and callback is None:
+            callback = ComparisonBar(stack.enter_context(Bar("compare_fusions")))
+        folds = framed(_rows(jobs, ready, n_jobs, callback))
     warn_of_gaps(folds, list(scorers))
     if sentence := of_few_folds(len(splits), len(ready)):
         warn_caller(sentence)
     differing, reference, best = differences(folds, list(ready), next(iter(scorers)), reference)
-    table = summary(folds, list(ready), list(scorers), differing)
+    table = Scoreboard(summary(folds, list(ready), list(scorers), differing))
     table.attrs = {
         "folds": folds,
         "scores": list(scorers),
@@ -222,7 +233,10 @@ def compare_fusions(
 
 
 def _rows(jobs: Sequence[Any], fusions: dict[str, Any], n_jobs: int | None, callback: Any) -> list[dict[str, Any]]:
-    if effective_n_jobs(n_jobs) == 1:
+    in_turn = effective_n_jobs(n_jobs) == 1
+    if isinstance(callback, ComparisonBar):
+        callback.start(fusions, len(jobs), in_turn)
+    if in_turn:
         return [row for job in jobs for row in Fold(*job).run(fusions, callback)]
     results = []
     for rows in in_order([delayed(_run)(job, fusions) for job in jobs], n_jobs):

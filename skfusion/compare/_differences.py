@@ -55,6 +55,21 @@ def differences(
     return out, reference, best
 
 
+def simultaneous(folds: pd.DataFrame, names: Sequence[str], score: str, reference: str) -> pd.DataFrame:
+    """Return the mean differences of m rows to a reference, with intervals that hold together with 95 %.
+
+    Each interval is that of the corrected resampled t-test at the level 1 - ``LEVEL`` / m (Bonferroni).
+    """
+    scores = folds.pivot(index="fold", columns="fusion", values=score)
+    sizes = folds["n_train"].mean(), folds["n_test"].mean()
+    rows = {}
+    for name in names:
+        gains = (scores[name] - scores[reference]).to_numpy(np.float64)
+        half = half_width(gains, *sizes, 1 - LEVEL / len(names)) if np.isfinite(gains).all() else float("nan")
+        rows[name] = gains.mean(), gains.mean() - half, gains.mean() + half
+    return pd.DataFrame.from_dict(rows, orient="index", columns=["difference", "low", "high"])
+
+
 def paired(differences: np.ndarray, n_train: float, n_test: float) -> tuple[float, float, float, float]:
     """Return the mean of a difference over the folds, the ends of its interval, and the two-sided p of its being zero.
 

@@ -15,6 +15,7 @@ from sklearn.base import clone
 from sklearn.metrics import check_scoring
 
 from skfusion._rows import rows_at
+from skfusion.compare._bar import ComparisonBar
 from skfusion.compare._table import (
     CALIBRATION,
     calibration,
@@ -79,6 +80,8 @@ class Fold:
         for name, estimator in fusions.items():
             row = {"fusion": name, "fold": self.number, **self.sizes}
             self.take_rows()
+            if isinstance(done, ComparisonBar):
+                done.begin(name, self.number)
             try:
                 with warnings.catch_warnings(), stream(estimator, self.seed):
                     warnings.simplefilter("ignore", OneMemberWarning)  # the column n_merged shows it

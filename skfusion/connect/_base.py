@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 from skfusion._component import Component
 from skfusion.connect._basis import Basis, ByLength, PathBasis
 from skfusion.connect._projection import Projection
+from skfusion.connect._view import subspace_html
 from skfusion.geometry import inner
 from skfusion.objective import Objective
 from skfusion.state import State, check_compatible, weighted_sum
@@ -45,6 +46,9 @@ class Subspace(ABC):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({len(self.controls)} states, {self.basis!r})"
+
+    def _repr_html_(self) -> str:
+        return subspace_html(self)
 
     @property
     @abstractmethod

@@ -7,7 +7,7 @@ others, `serving` fitted estimators as modules and ONNX files, and `support` wha
 offers what this room offers.
 """
 
-from skfusion.estimators._base import BaseFusion, begin_fit
+from skfusion.estimators._base import BaseFusion
 from skfusion.estimators._curve import CurveClassifier, CurveRegressor
 from skfusion.estimators._ensemble import EnsembleClassifier, EnsembleRegressor
 from skfusion.estimators._soup import SoupClassifier, SoupRegressor

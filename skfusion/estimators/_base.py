@@ -10,8 +10,8 @@ from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
-from sklearn.base import BaseEstimator
-from sklearn.callback import CallbackSupportMixin, ProgressBar, with_callbacks
+from sklearn.base import BaseEstimator, is_classifier
+from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_memory
 from torch import nn
@@ -24,7 +24,7 @@ from skfusion.data import held_out_score, held_positions, hold_out, scorer_named
 from skfusion.estimators._targets import OfNetworks
 from skfusion.estimators.support._cache import fingerprint_or_warning
 from skfusion.estimators.support._predictors import check_same_members, predict_out_of_fold
-from skfusion.estimators.support._progress import CallbackProgress
+from skfusion.estimators.support._progress import CallbackProgress, begin_fit
 from skfusion.estimators.support._refit import check_refit
 from skfusion.estimators.support._widths import net_of_member
 from skfusion.nets import Judge, Runner
@@ -207,6 +207,12 @@ class BaseFusion(OfNetworks, CallbackSupportMixin, BaseEstimator):
         part = getattr(self, name, None)
         return self._defaults[name]() if part is None and name in self._defaults else part
 
+    def _drawn_parts(self) -> dict[str, Any]:
+        parts = {name: self._part(name) for name in ("estimator", "collect", *self._fusing)}
+        if parts["estimator"] is None and isinstance(parts["collect"], Collector):
+            parts["estimator"] = parts["collect"].default_net("classification" if is_classifier(self) else "regression")
+        return parts
+
     def _parts(self) -> list[Any]:
         parts = [self._part(n) for n in self._fusing]
         for name, part in zip(self._fusing, parts, strict=True):
@@ -248,20 +254,6 @@ class BaseFusion(OfNetworks, CallbackSupportMixin, BaseEstimator):
         n_outputs = judged.y.shape[1] if judged.y.ndim == 2 else len(self._labels())
         score = self._outputs.scored(held_out_score(self.scoring, self._task, judged, n_outputs))
         return Judge(runner, collected.fit_rows, collected.held_out, score)
-
-
-def begin_fit(estimator: Any, X: Any, y: Any, n_tasks: int) -> tuple[Any, bool]:
-    """Return the task of a fit, with a progress bar where ``verbose`` asks for one, and whether a callback watches."""
-    callbacks = getattr(estimator, "_skl_callbacks", [])
-    nested = hasattr(estimator, "_parent_callback_ctx")
-    if estimator.verbose and not nested and not any(isinstance(c, ProgressBar) for c in callbacks):
-        estimator.set_callbacks(*callbacks, ProgressBar())
-    watched = nested or bool(getattr(estimator, "_skl_callbacks", []))
-    try:
-        context = estimator._init_callback_context(max_subtasks=n_tasks)
-        return context.call_on_fit_task_begin(estimator=estimator, X=X, y=y), watched
-    finally:
-        estimator.set_callbacks(*callbacks)
 
 
 _NOT_IN_KEY = ["collect", "net", "rows", "seed", "n_jobs", "progress"]

@@ -58,6 +58,10 @@ class StackDriver(AsTheNet):
     def _new_combiner(self) -> Combiner:
         """Return an unfitted combiner."""
 
+    def _drawn_parts(self) -> dict[str, Any]:
+        parts = {name: part for name, part in super()._drawn_parts().items() if name != "final_estimator"}
+        return parts | {"combine": self._new_combiner()}
+
     def fit(self, X: Any, y: Any, sample_weight: Any = None, groups: Any = None) -> StackDriver:
         """Fit the members on each fold and on all rows; see :meth:`EnsembleClassifier.fit`.
 

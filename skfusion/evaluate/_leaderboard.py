@@ -17,6 +17,7 @@ from skfusion._caller import warn_caller
 from skfusion._rows import Rows, Task, rows_at
 from skfusion.data import Score, outputs_of, score_function, scorer_named
 from skfusion.estimators import EnsembleClassifier, EnsembleRegressor
+from skfusion.evaluate._scoreboard import Scoreboard
 from skfusion.pool import Member, ModelPool
 
 BLOCKS = 20
@@ -108,7 +109,7 @@ def leaderboard(pool: ModelPool, X: Any, y: Any, scoring: Any = None, *, estimat
         warn_caller(f"Members that cannot be scored have NaN. {_reasons(errors)}")
     columns = [f"{score.name}_{what}" for score in scores for what in ("mean", "low", "high")]
     nothing = [math.nan] * len(columns)
-    table = pd.DataFrame(
+    table = Scoreboard(
         [found.get(m.name, nothing) for m in pool], index=pd.Index(pool.names, name="member"), columns=columns
     )
     table["n_seen"] = pd.array(n_seen, dtype="Int64")

@@ -10,8 +10,8 @@ import numpy as np
 from sklearn.base import clone
 from sklearn.utils import check_random_state
 
-from skfusion._component import HasParts
 from skfusion._docs import CLASSIFIER, REGRESSOR, doc, template
+from skfusion._readable import HasParts
 from skfusion._rows import Rows, Task
 from skfusion.data import Original, PredictsClasses, PredictsValues, crossfit_folds, default_score
 from skfusion.forests._checked import OfArrays, check_counts

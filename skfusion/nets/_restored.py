@@ -11,8 +11,8 @@ import torch
 from sklearn.base import clone
 from torch import Tensor, nn
 
-from skfusion._component import HasParts
 from skfusion._numbers import to_numpy, to_torch
+from skfusion._readable import HasParts
 from skfusion.nets._runner import Runner
 from skfusion.nets._table_statistics import TableStatistics
 from skfusion.objective import first_output

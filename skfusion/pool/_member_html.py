@@ -6,12 +6,11 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from skfusion._html import curves, facts, number, page, text
 from skfusion.pool._about import About, about
-from skfusion.pool._html import is_number, number, page, text
 
 MOST_TENSORS = 200
-_WIDTH, _HEIGHT, _MARGIN = 320.0, 96.0, 14.0
-_LOSSES = (("valid_loss", "#d1720f"), ("train_loss", "#2f74c0"))
+_LOSSES = {"valid_loss": "#d1720f", "train_loss": "#2f74c0"}
 
 
 class ShownAsHtml:
@@ -30,19 +29,18 @@ def member_html(member: About) -> str:
 
 
 def _facts(member: About) -> str:
-    facts: dict[str, str] = {"kind": text(member.kind), "score": number(member.score)}
+    known: dict[str, str] = {"kind": text(member.kind), "score": number(member.score)}
     if member.n_numbers is not None:
-        facts["numbers"] = number(member.n_numbers)
+        known["numbers"] = number(member.n_numbers)
     if member.net is not None:
-        facts["net"] = text(member.net)
+        known["net"] = text(member.net)
     params = member.meta.get("params")
     settings = params if isinstance(params, Mapping) else {}
     others = {
         key: value for key, value in member.meta.items() if key != "history" and not (key == "params" and settings)
     }
-    facts |= {text(key, 60): _value(value) for key, value in [*settings.items(), *others.items()]}
-    rows = "".join(f'<tr><th>{key}</th><td class="long">{value}</td></tr>' for key, value in facts.items())
-    return f"<table><tbody>{rows}</tbody></table>"
+    known |= {text(key, 60): _value(value) for key, value in [*settings.items(), *others.items()]}
+    return facts(known)
 
 
 def _value(value: Any) -> str:
@@ -70,43 +68,9 @@ def _curve(history: Any) -> str:
     if not isinstance(history, Sequence) or isinstance(history, str) or len(history) < 2:
         return ""
     epochs = [epoch for epoch in history if isinstance(epoch, Mapping)]
-    lines = {name: [(i, float(e[name])) for i, e in enumerate(epochs) if is_number(e.get(name))] for name, _ in _LOSSES}
-    lines = {name: _thinned(points) for name, points in lines.items() if len(points) > 1}
-    values = [value for points in lines.values() for _, value in points]
-    if not values:
-        return ""
-    low, high = min(values), max(values)
-    span = high - low or 1.0
-
-    def place(i: int, value: float) -> str:
-        x = _MARGIN + (_WIDTH - 2 * _MARGIN) * i / (len(epochs) - 1)
-        return f"{x:.1f},{_MARGIN + (_HEIGHT - 2 * _MARGIN) * (1 - (value - low) / span):.1f}"
-
-    drawn = "".join(
-        f'<polyline fill="none" stroke="{colour}" stroke-width="1.6" points="'
-        + " ".join(place(*point) for point in lines[name])
-        + '"/>'
-        for name, colour in _LOSSES
-        if name in lines
-    )
-    ends = ", ".join(f"{name} {lines[name][-1][1]:.4g}" for name, _ in _LOSSES if name in lines)
-    key = " · ".join(
-        f'<span style="color:{colour}">●</span> {name}: {lines[name][0][1]:.4g} → {lines[name][-1][1]:.4g}'
-        for name, colour in _LOSSES
-        if name in lines
-    )
-    base = _HEIGHT - _MARGIN / 2
-    axis = f'<path d="M{_MARGIN} {base}H{_WIDTH - _MARGIN}" stroke="currentColor" stroke-opacity=".3" fill="none"/>'
-    return (
-        f'<svg role="img" aria-label="Losses of {len(epochs)} epochs; at the end {ends}" width="{_WIDTH:g}" '
-        f'height="{_HEIGHT:g}" viewBox="0 0 {_WIDTH:g} {_HEIGHT:g}">{axis}{drawn}</svg>'
-        f'<div class="more">{key}, over {len(epochs):,} epochs</div>'
-    )
+    lines = {name: [(i, float(e[name])) for i, e in enumerate(epochs) if _is_real(e.get(name))] for name in _LOSSES}
+    return curves(lines, _LOSSES, len(epochs))
 
 
-def _thinned(points: list[tuple[int, float]], most: int = 200) -> list[tuple[int, float]]:
-    """Return some of many points, the first and the last among them."""
-    if len(points) <= most:
-        return points
-    places = sorted({round(i * (len(points) - 1) / (most - 1)) for i in range(most)})
-    return [points[i] for i in places]
+def _is_real(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

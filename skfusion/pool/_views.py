@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from skfusion._html import number, page, text
 from skfusion.pool._about import About, about, groups, letter
-from skfusion.pool._html import number, page, text
 from skfusion.pool._member import Member
 
 if TYPE_CHECKING:
@@ -143,6 +143,8 @@ def _table(shown: list[About], scores: list[float]) -> str:
     notes = [f"and {n_more:,} more"] if n_more else []
     if finite and min(finite) < max(finite):
         notes.append(f"bars from the lowest score, {min(finite):.4g}, to the highest, {max(finite):.4g}")
+    if finite and (n_absent := len(scores) - len(finite)):
+        notes.append(f"{n_absent:,} {'has' if n_absent == 1 else 'have'} no finite score")
     more = f'<div class="more">{"; ".join(notes)}</div>' if notes else ""
     return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>{more}"
 

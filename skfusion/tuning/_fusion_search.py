@@ -18,11 +18,13 @@ from sklearn.utils import check_random_state, get_tags
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
-from skfusion._component import Readable
 from skfusion._docs import AS_THE_NET, doc
+from skfusion._readable import Readable
 from skfusion.data import folds, score_by, scorer_named, seeded
-from skfusion.estimators import BaseFusion, EnsembleClassifier, StackingFusion, begin_fit
+from skfusion.estimators import BaseFusion, EnsembleClassifier, StackingFusion
+from skfusion.estimators.support import begin_fit
 from skfusion.nets import digest
+from skfusion.tuning._bar import SearchBar
 from skfusion.tuning._candidate import candidate_of, checked, fit_whole, mark_of, mark_of_thing
 from skfusion.tuning._study import check_space, open_study, quiet
 from skfusion.tuning._trials import FoldFailed, Trials, finished, params_of, table_of, warn_of_failures
@@ -171,25 +173,28 @@ class FusionSearch(Readable, MetaEstimatorMixin, CallbackSupportMixin, BaseEstim
         for trial in finished(self.study_):
             params_of(self.space, trial)  # which raises where the study is of another space
         parts = [(shown.take(train), shown.take(test)) for train, test in splits]
-        context, _ = begin_fit(self, X, y, n_tasks=max(0, self.n_trials - len(finished(self.study_))))
-        self._run(Trials(self, estimator, parts, seed), context)
-        trials = finished(self.study_)
-        warn_of_failures(trials)
-        self.cv_results_ = table_of(trials, self.space, self.n_splits_)
-        means = self.cv_results_["mean_test_score"]
-        self.best_index_ = int(np.nanargmax(means))
-        self.best_score_, self.best_params_ = (
-            float(means[self.best_index_]),
-            self.cv_results_["params"][self.best_index_],
-        )
-        if self.refit:
-            start = time.monotonic()
-            best = candidate_of(estimator, self.best_params_, seed, self.scoring)
-            if isinstance(best, BaseFusion):
-                best.fit(X, y, sample_weight=sample_weight, groups=groups)
-            else:
-                fit_whole(best, shown)
-            self.best_estimator_, self.refit_time_ = best, time.monotonic() - start
+        bar = SearchBar(self, len(finished(self.study_)))
+        context, _ = begin_fit(self, X, y, n_tasks=max(0, self.n_trials - bar.n_done), show=False)
+        with bar:
+            self._run(Trials(self, estimator, parts, seed, bar), context)
+            trials = finished(self.study_)
+            warn_of_failures(trials)
+            self.cv_results_ = table_of(trials, self.space, self.n_splits_)
+            means = self.cv_results_["mean_test_score"]
+            self.best_index_ = int(np.nanargmax(means))
+            self.best_score_, self.best_params_ = (
+                float(means[self.best_index_]),
+                self.cv_results_["params"][self.best_index_],
+            )
+            if self.refit:
+                bar.refit()
+                start = time.monotonic()
+                best = candidate_of(estimator, self.best_params_, seed, self.scoring)
+                if isinstance(best, BaseFusion):
+                    best.fit(X, y, sample_weight=sample_weight, groups=groups)
+                else:
+                    fit_whole(best, shown)
+                self.best_estimator_, self.refit_time_ = best, time.monotonic() - start
         context.call_on_fit_task_end(estimator=self, X=X, y=y)
         return self
 
@@ -218,6 +223,7 @@ class FusionSearch(Readable, MetaEstimatorMixin, CallbackSupportMixin, BaseEstim
             try:
                 return trials.value(trial)
             finally:
+                trials.bar.end()
                 if task.call_on_fit_task_end(estimator=self):
                     trial.study.stop()
 
@@ -247,6 +253,10 @@ class FusionSearch(Readable, MetaEstimatorMixin, CallbackSupportMixin, BaseEstim
                 "fit one with best_params_, or search with refit=True."
             )
         return self.best_estimator_
+
+    def _drawn_parts(self) -> dict[str, Any]:
+        best = getattr(self, "best_estimator_", None)
+        return {"estimator": self.estimator} if best is None else {"best_estimator_": best}
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "cv_results_")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from numbers import Integral
 from typing import Any, ClassVar
 
@@ -168,7 +169,7 @@ class _Study:
         self.space = {f"group{g}-rank{r}": one for g in range(n_groups) for r in range(len(ranked))}
         self.shape = n_groups, len(ranked)
         with quiet():
-            sampler = sampler_of(CmaEsSampler if merger.sampler is None else merger.sampler, merger.random_state)
+            sampler = sampler_of(_cma_es() if merger.sampler is None else merger.sampler, merger.random_state)
             self.study = optuna.create_study(direction="maximize", sampler=sampler)
 
     def know(self, weights: np.ndarray, score: float) -> None:
@@ -196,6 +197,17 @@ class _Study:
         """Store the score of the weights that were asked for."""
         with quiet():
             self.study.tell(self.trial, score)
+
+
+def _cma_es() -> type[CmaEsSampler]:
+    """Return the sampler that is taken when none is given, or say what it lacks before anything is evaluated."""
+    if find_spec("cmaes") is None:
+        raise ModuleNotFoundError(
+            "Weights of soups are searched by CMA-ES, which needs the package cmaes: pip install cmaes. Or give "
+            "another sampler, such as sampler=optuna.samplers.TPESampler.",
+            name="cmaes",
+        )
+    return CmaEsSampler
 
 
 def _number(score: float) -> float:

@@ -85,7 +85,8 @@ class Continued(BaseSampler):
 
 def open_study(search: Any, marks: dict[str, str | None], seed: int) -> Any:
     """Return a new study, or the stored one that was made of the same ``marks``: hashes by name, None if unsure."""
-    make = partial(TPESampler, group=True) if search.sampler is None else search.sampler  # settings differ in names
+    # By groups, for settings differ in names.
+    make = partial(TPESampler, multivariate=True, group=True) if search.sampler is None else search.sampler
     with quiet():
         sampler = sampler_of(make, seed)
         pruner = NopPruner() if search.pruner is None else copy.deepcopy(search.pruner)

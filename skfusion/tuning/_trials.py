@@ -17,6 +17,7 @@ from sklearn.exceptions import FitFailedWarning
 from skfusion._rows import Rows
 from skfusion.estimators.support import SharedPools
 from skfusion.select import Pick
+from skfusion.tuning._bar import SearchBar
 from skfusion.tuning._candidate import Judged, candidate_of, judge
 from skfusion.tuning._study import quiet
 
@@ -33,6 +34,7 @@ class Trials:
     estimator: Any
     folds: Sequence[tuple[Rows, Rows]]
     seed: int
+    bar: SearchBar
 
     def __post_init__(self) -> None:
         self.pools = [SharedPools() for _ in self.folds]
@@ -59,7 +61,9 @@ class Trials:
             trial.set_user_attr("folds", before.user_attrs["folds"])
             return before.value
         judged: list[Judged] = []
+        self.bar.begin(trial, len(self.folds))
         for i, result in enumerate(self._judged(candidate)):
+            self.bar.fold()
             if result.error:
                 raise FoldFailed(f"fold {i}: {result.error}")
             judged.append(result)

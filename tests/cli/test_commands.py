@@ -71,7 +71,7 @@ def test_help_lists_each_command_with_its_first_line():
 
 def test_names_in_the_help_are_those_that_are_there():
     assert (*_fusions.FUSIONS,) == compare_options.FUSIONS
-    assert (*_fusions.SLOW,) == compare_options.SLOW
+    assert (*_fusions.EXTRA,) == compare_options.EXTRA
     assert (*_sources.BUILT_IN,) == diagnose_options.BUILT_IN
     assert (*_merge.METHODS,) == merge_options.METHODS
 

@@ -167,7 +167,8 @@ def test_options_of_networks_do_not_concern_a_portfolio(monkeypatch, words, said
 
 @pytest.mark.parametrize("name", ["swa", "linear", "boosting", "boosting (baseline)"])
 def test_a_reference_is_a_row(monkeypatch, name):
-    assert asked_for(monkeypatch, "--reference", name)["reference"] == name
+    words = ["--fusion", "boosting", "--fusion", "swa"]
+    assert asked_for(monkeypatch, "--reference", name, *words)["reference"] == name
 
 
 @pytest.mark.parametrize(
@@ -178,8 +179,14 @@ def test_a_reference_is_a_row(monkeypatch, name):
         (["--fusion", "single", "--reference", "swa"], "there are single, dummy, linear, boosting."),
         (["--scoring", "acuracy"], "--scoring acuracy is unknown; did you mean accuracy"),
         (["--scoring", "r2"], "--scoring r2 is for regression, and this is classification"),
-        (["--fusion", "boost"], "--fusion boost is unknown; did you mean boosting? All are single, uniform-soup"),
-        (["--fusion", "Soup"], "--fusion Soup is unknown; did you mean uniform-soup or greedy-soup? All are"),
+        (
+            ["--fusion", "boost"],
+            "--fusion boost is unknown; did you mean boosting or boosted-stack? All are single, uniform-soup",
+        ),
+        (
+            ["--fusion", "Soup"],
+            "--fusion Soup is unknown; did you mean uniform-soup or greedy-soup or finetune-soup? All are",
+        ),
         (["--fusion", "xyzzy"], "--fusion xyzzy is unknown; there are single, uniform-soup"),
         (["--time-limit", "60"], "--time-limit is for portfolio, which is not among the fusions asked for"),
         (["--fusion", "stack", "--time-limit", "60"], "leave it out, or add --fusion portfolio."),

@@ -1,5 +1,7 @@
 """Subspaces by the domain of their basis: paths, and a simplex as another domain."""
 
+import math
+import re
 from types import SimpleNamespace
 
 import numpy as np
@@ -80,3 +82,39 @@ def test_a_random_position_is_one_draw():
     path = Line()(vectors([0.0], [1.0]))
     rng = np.random.RandomState(3)
     assert path.sample(rng)["w"].item() == np.random.RandomState(3).uniform()
+
+
+def page_of(subspace):
+    shown = subspace._repr_html_()
+    assert "<script" not in shown
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", re.sub(r"<style>.*?</style>", "", shown, flags=re.S)))
+
+
+def test_notebooks_show_what_a_subspace_is_made_of():
+    states = [{"w": torch.full((3, 2), float(k)), "b": torch.zeros(2)} for k in range(3)]
+    path = Path(states[:2], Line())
+    shown = page_of(path)
+    for words in (type(path).__name__, "control states 2", "networks 2 as their own training left them, at 0, 1"):
+        assert words in shown
+    assert "numbers 8 in each state" in shown
+    assert "loss" not in shown
+    trained = path.replace(history=[1.0, math.nan, 0.25, 0.125])
+    assert "loss: 1 → 0.125, over 4 epochs; 1 that are not finite are left out" in page_of(trained)
+    assert "loss nan" not in page_of(path.replace(history=[math.nan]))
+    assert "loss 0.5 in the last of 1 epochs" in page_of(path.replace(history=[0.5]))
+
+
+class _Open(Subspace):
+    """All of its control states are networks."""
+
+    @property
+    def networks(self):
+        return tuple(range(len(self.controls)))
+
+
+def test_notebooks_show_the_first_of_many_networks():
+    many = _Open([{"w": torch.full((2,), float(k))} for k in range(1000)], Barycentric())
+    shown = page_of(many)
+    assert "control states 1,000" in shown
+    assert "9, 10, 11 and 988 more" in shown
+    assert len(many._repr_html_()) < 5_000

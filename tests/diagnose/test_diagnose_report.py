@@ -451,6 +451,27 @@ def test_the_page_is_whole_loads_nothing_and_escapes_names(named, tmp_path):
     assert "<body" not in named._repr_html_()
 
 
+def test_a_notebook_shows_the_first_of_many_and_says_so(seeds):
+    many = ModelPool([seeds[k % 3].replace(name=f"<i>{k}</i>") for k in range(30)], classes=seeds.classes)
+    report = diagnose(many)
+    shown = report._repr_html_()
+    assert len(shown) < 20_000 < len(report.to_html())
+    assert "And 10 more members, which the page of to_html() has." in shown
+    assert f"And {30 * 29 // 2 - 20} more pairs" in shown
+    assert f"And {len(report.notes) - 20} more notes" in shown
+    assert not Balanced(shown).open
+    assert "<i>" not in shown
+    assert "which the page of" not in report.to_html()
+    assert "&lt;i&gt;29&lt;/i&gt;" in report.to_html()
+
+
+def test_a_notebook_takes_the_colours_of_its_theme(named):
+    shown = named._repr_html_()
+    assert "background: #fff" not in shown
+    assert "color: #222" not in shown
+    assert not re.search("background:#", shown)  # cells are tinted
+
+
 def test_the_terminal_shows_all_words_at_any_width(named):
     for width in (80, 200):
         console = Console(width=width, file=None, record=True, quiet=False)

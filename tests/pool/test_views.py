@@ -217,3 +217,19 @@ def test_what_strangers_write_is_text():
 def test_long_texts_are_cut():
     page = member("n" * 5000, meta={"source": "s" * 5000, "other": "o" * 5000})._repr_html_()
     assert len(page) < 6000
+
+
+def test_scores_that_are_not_finite_are_said():
+    scores = [0.5, math.nan, 0.25, math.inf]
+    shown = "".join(Elements(ModelPool([member(f"m{k}", score=s) for k, s in enumerate(scores)])._repr_html_()).texts)
+    assert "bars from the lowest score, 0.25, to the highest, 0.5; 2 have no finite score" in shown
+    one = ModelPool([member("a", score=0.5), member("b")])
+    assert "1 has no finite score" in "".join(Elements(one._repr_html_()).texts)
+    none = ModelPool([member("a"), member("b")])
+    assert "finite" not in "".join(Elements(none._repr_html_()).texts)  # of scores that nobody knows
+
+
+def test_losses_that_are_not_finite_are_said():
+    history = [{"train_loss": loss} for loss in (1.0, math.nan, 0.5, math.inf)]
+    shown = "".join(Elements(member("a", meta={"history": history})._repr_html_()).texts)
+    assert "train_loss: 1 → 0.5, over 4 epochs; 2 that are not finite are left out" in shown

@@ -1,5 +1,7 @@
 """Trials that end early, fail or are stopped, and bad settings of a search."""
 
+import itertools
+
 import numpy as np
 import optuna
 import pandas as pd
@@ -7,6 +9,7 @@ import pytest
 from optuna.pruners import ThresholdPruner
 from optuna.samplers import GridSampler
 from optuna.storages import InMemoryStorage
+from sklearn.base import clone
 from sklearn.callback import ProgressBar
 from sklearn.datasets import load_iris
 from sklearn.dummy import DummyClassifier
@@ -15,7 +18,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import StandardScaler
 
-from skfusion import SoupClassifier
+from skfusion import SoupClassifier, _progress
 from skfusion.collect import Seeds
 from skfusion.nets import mlp_classifier
 from skfusion.select import TopK
@@ -151,6 +154,23 @@ def test_a_progress_bar_is_shown_where_asked_for(capsys):
     assert "FusionSearch" in capsys.readouterr().out
     search(n_trials=1).fit(X, y)
     assert capsys.readouterr() == ("", "")
+
+
+def test_the_running_trial_is_named_with_its_values_and_its_fold(capsys, monkeypatch):
+    seconds = itertools.count(step=20.0)  # each report is a line
+    monkeypatch.setattr(_progress, "SHARE", 0.0)
+    monkeypatch.setattr(_progress.time, "monotonic", lambda: next(seconds))
+    found = search(verbose=1, estimator=clone(SOUP).set_params(verbose=1)).fit(X, y)
+    first, *lines, last = capsys.readouterr().out.splitlines()
+    assert first == "FusionSearch: 0 of 4 trials (0%)"
+    for number, trial in enumerate(found.study_.trials, 1):
+        values = ", ".join(f"{name}={value}" for name, value in trial.params.items())
+        for fold in range(1, found.n_splits_ + 1):
+            what = f"trial {number} ({values}), fold {fold} of {found.n_splits_}: {number - 1} of 4 trials"
+            assert any(line.startswith(f"FusionSearch: {what}") for line in lines), what
+    assert any("left" in line for line in lines)
+    assert lines[-1] == "FusionSearch: fitting the best on all rows: 4 of 4 trials (100%)"
+    assert last.startswith("FusionSearch: done in ")
 
 
 # ---- bad input -----------------------------------------------------------------------------------------------------

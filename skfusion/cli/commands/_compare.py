@@ -7,39 +7,66 @@ from typing import Annotated
 
 import typer
 
-from skfusion.cli._console import TASK
+from skfusion.cli._console import JSON, QUIET, TASK
+from skfusion.cli.commands._choices import among
 from skfusion.cli.commands._imported import imported
 
 FUSIONS = (
-    *("single", "uniform-soup", "greedy-soup", "swa", "snapshot", "fge", "ensemble", "selection", "vote", "bagging"),
-    *("boosting", "stack", "portfolio"),
+    *("single", "uniform-soup", "greedy-soup", "finetune-soup", "rebasin", "curve", "swa", "snapshot", "fge"),
+    *("ensemble", "selection", "vote", "bagging", "boosting", "stack", "boosted-stack", "tuned", "portfolio"),
 )
-"""The names in ``FUSIONS`` of `_fusions`, and those in ``SLOW``."""
-SLOW = ("portfolio",)
+"""The names in ``FUSIONS`` of `_fusions`, and those in ``EXTRA``."""
+EXTRA = ("greedy-soup", "fge", "selection", "vote", "boosting", "stack", "portfolio")
+BUILT_IN = ("breast_cancer", "diabetes", "digits", "noisy_digits", "iris", "wine")
+"""The names in ``BUILT_IN`` of `_sources`."""
+NETS = ("table", "plain")
+"""The names in ``NETS`` of `_fusions`."""
+BASELINES = ("dummy", "linear", "boosting")
+"""The names in ``BASELINES`` of `_compare`."""
+SCORERS = (
+    *("accuracy", "balanced_accuracy", "f1_macro", "neg_log_loss", "neg_brier_score", "neg_ece", "roc_auc_ovr", "r2"),
+    *("neg_root_mean_squared_error", "neg_mean_absolute_error"),
+)
+"""The usual ones, as in ``USUAL`` of `_scoring`."""
 
 
 def compare(
     context: typer.Context,
-    data: Annotated[str, typer.Option(help="breast_cancer, diabetes, digits, iris, wine, or a .csv or .parquet file.")],
+    data: Annotated[
+        str,
+        typer.Option(help=f"{', '.join(BUILT_IN)}, or a .csv or .parquet file.", autocompletion=among(BUILT_IN)),
+    ],
     target: Annotated[str | None, typer.Option(help="Column to predict, in files.")] = None,
     task: TASK = "auto",
     fusion: Annotated[
         list[str] | None,
-        typer.Option(help=f"Of {', '.join(FUSIONS)}; can be repeated. By default all that suit but {', '.join(SLOW)}."),
+        typer.Option(
+            help=f"Of {', '.join(FUSIONS)}; can be repeated. By default all that suit but {', '.join(EXTRA)}.",
+            autocompletion=among(FUSIONS),
+        ),
     ] = None,
     net: Annotated[
-        str, typer.Option(help="table: one that encodes numbers and embeds categories; plain: a small perceptron.")
+        str,
+        typer.Option(
+            help="table: one that encodes numbers and embeds categories; plain: a small perceptron.",
+            autocompletion=among(NETS),
+        ),
     ] = "table",
     baselines: Annotated[
         bool, typer.Option(help="Compare with a dummy, a linear model, and boosted trees of scikit-learn, too.")
     ] = True,
     reference: Annotated[
-        str | None, typer.Option(help="Fusion or baseline that all are compared with; the best by default.")
+        str | None,
+        typer.Option(
+            help="Fusion or baseline that all are compared with: by default single, or the best row without it.",
+            autocompletion=among([*FUSIONS, *BASELINES]),
+        ),
     ] = None,
     scoring: Annotated[
         list[str] | None,
         typer.Option(
-            help="Scorer of scikit-learn, or neg_ece; can be repeated, the first ranks. Accuracy or R2 by default."
+            help="Scorer of scikit-learn, or neg_ece; can be repeated, the first ranks. Accuracy or R2 by default.",
+            autocompletion=among(SCORERS),
         ),
     ] = None,
     cv: Annotated[int, typer.Option(min=2, help="Folds.")] = 5,
@@ -51,9 +78,8 @@ def compare(
     ] = None,
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of all randomness.")] = 0,
     n_jobs: Annotated[int, typer.Option(help="Folds at a time; -1 for all cores.")] = 1,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print the result as JSON, and nothing else, to the standard output.")
-    ] = False,
+    as_json: JSON = False,
+    quiet: QUIET = False,
     out: Annotated[Path | None, typer.Option(help="Folder for the report, the table and the best model.")] = None,
 ) -> None:
     """Cross-validate fusions of networks on one data set and show a leaderboard.
@@ -80,5 +106,6 @@ def compare(
         seed=seed,
         n_jobs=n_jobs,
         as_json=as_json,
+        quiet=quiet,
         out=out,
     )

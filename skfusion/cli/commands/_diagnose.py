@@ -7,10 +7,11 @@ from typing import Annotated
 
 import typer
 
-from skfusion.cli._console import BASE, CHECKPOINTS, KEY, STRIP_PREFIX, TARGET, TASK
+from skfusion.cli._console import BASE, CHECKPOINTS, JSON, KEY, QUIET, STRIP_PREFIX, TARGET, TASK
+from skfusion.cli.commands._choices import among
 from skfusion.cli.commands._imported import imported
 
-BUILT_IN = ("breast_cancer", "diabetes", "digits", "iris", "wine")
+BUILT_IN = ("breast_cancer", "diabetes", "digits", "noisy_digits", "iris", "wine")
 """The names in ``BUILT_IN`` of `_sources`."""
 
 
@@ -23,11 +24,17 @@ def diagnose(
     param: Annotated[list[str] | None, typer.Option(help="A parameter of it, name=value in JSON; repeat.")] = None,
     data: Annotated[
         str | None,
-        typer.Option(help=f"Rows that none was trained on: {', '.join(BUILT_IN)}, a .csv, .parquet or .npz."),
+        typer.Option(
+            help=f"Rows that none was trained on: {', '.join(BUILT_IN)}, a .csv, .parquet or .npz.",
+            autocompletion=among(BUILT_IN),
+        ),
     ] = None,
     fit_data: Annotated[
         str | None,
-        typer.Option(help="Rows for BatchNorm statistics and matched activations, as --data; the same if omitted."),
+        typer.Option(
+            help="Rows for BatchNorm statistics and matched activations, as --data; the same if omitted.",
+            autocompletion=among(BUILT_IN),
+        ),
     ] = None,
     target: TARGET = None,
     task: TASK = "auto",
@@ -38,6 +45,8 @@ def diagnose(
     tolerance: Annotated[float, typer.Option(min=0.0, help="A fall of the score up to this counts as none.")] = 0.02,
     seed: Annotated[int, typer.Option(min=0, help="Of the matching of units.")] = 0,
     html: Annotated[Path | None, typer.Option(help="Write the report to this page, too.")] = None,
+    as_json: JSON = False,
+    quiet: QUIET = False,
 ) -> None:
     """Say whether networks on disk can be merged, and what to do with them.
 
@@ -59,4 +68,6 @@ def diagnose(
         tolerance=tolerance,
         seed=seed,
         html=html,
+        as_json=as_json,
+        quiet=quiet,
     )

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from skfusion.cli._console import BASE, CHECKPOINTS, KEY, STRIP_PREFIX
+from skfusion.cli._console import BASE, CHECKPOINTS, JSON, KEY, QUIET, STRIP_PREFIX
+from skfusion.cli.commands._choices import among
 from skfusion.cli.commands._imported import imported
 
 METHODS = (
@@ -15,12 +16,14 @@ METHODS = (
     "post-hoc-ema",
 )
 """The names in ``METHODS`` of `_merge`."""
+DECAYS = ("linear", "cosine", "1-sqrt")
+"""The names that ``DecayMerge`` knows."""
 
 
 def merge(
     inputs: CHECKPOINTS,
     out: Annotated[Path, typer.Option("--out", "-o", help="The .safetensors file to write.", show_default=False)],
-    method: Annotated[str, typer.Option(help=f"Of {', '.join(METHODS)}.")] = "uniform",
+    method: Annotated[str, typer.Option(help=f"Of {', '.join(METHODS)}.", autocompletion=among(METHODS))] = "uniform",
     base: BASE = None,
     weights: Annotated[str | None, typer.Option(help="A number for each checkpoint, such as 1,2,3.")] = None,
     scale: Annotated[float | None, typer.Option(help="Factor of the changes from the base.")] = None,
@@ -29,7 +32,9 @@ def merge(
     gamma: Annotated[float | None, typer.Option(help="Share of the largest changes that is left out.")] = None,
     rate: Annotated[float | None, typer.Option(help="Probability of dropping a change.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Of what is dropped.")] = None,
-    decay: Annotated[str | None, typer.Option(help="Of the rate: linear, cosine or 1-sqrt.")] = None,
+    decay: Annotated[
+        str | None, typer.Option(help="Of the rate: linear, cosine or 1-sqrt.", autocompletion=among(DECAYS))
+    ] = None,
     sigma: Annotated[float | None, typer.Option(help="Length of the average, relative to the run.")] = None,
     time: Annotated[float | None, typer.Option(help="When the average is taken; at the last snapshot.")] = None,
     profiles: Annotated[
@@ -48,6 +53,8 @@ def merge(
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and write nothing.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace the result of an earlier merge.")] = False,
+    as_json: JSON = False,
+    quiet: QUIET = False,
 ) -> None:
     """Merge checkpoints on disk into one, in little memory.
 
@@ -72,4 +79,6 @@ def merge(
         hashes=not no_hash,
         dry_run=dry_run,
         overwrite=force,
+        as_json=as_json,
+        quiet=quiet,
     )

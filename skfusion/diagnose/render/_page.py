@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable
 from html import escape
 from importlib.resources import files
+from itertools import islice
 from string import Template
 from typing import Any
 
@@ -15,6 +16,8 @@ from skfusion.diagnose.render._tables import Column, Table, cell, layers, member
 from skfusion.evaluate import WAYS
 from skfusion.landscape import Profile
 
+MOST_ROWS = 20
+"""Rows of a table in a notebook."""
 _STROKES = {
     "raw": ("#d55e00", "dotted"),
     "line": ("#d55e00", "solid"),
@@ -33,14 +36,15 @@ def page(report: Any) -> str:
 
 def fragment(report: Any) -> str:
     """Return the report as a part of another page, such as a notebook."""
-    return f"<style>{_text('report.css')}</style>{_body(report, 'h3')}"
+    return f"<style>{_text('report.css')}</style>{_body(report, 'h3', MOST_ROWS)}"
 
 
 def _text(name: str) -> str:
     return files("skfusion.diagnose.render").joinpath(name).read_text(encoding="utf-8")
 
 
-def _body(report: Any, top: str) -> str:
+def _body(report: Any, top: str, most: int | None = None) -> str:
+    """Return all sections; with ``most``, only so many rows of a table and half as many drawings."""
     n = len(report.members)
     rows = f", judged on {report.n_rows:,} rows" if report.n_rows else ", by their weights alone"
     parts = [
@@ -48,16 +52,17 @@ def _body(report: Any, top: str) -> str:
         f"<p class='sf-small'>{n} networks{rows}.</p>",
         *(f"<p class='sf-do'>{escape(sentence)}</p>" for sentence in report.recommendation),
         _section("What to do", _advice(report)),
-        f"<ul class='sf-small'>{''.join(map(_note, report.notes))}</ul>",
-        _section("Members", _table(members(report))),
+        f"<ul class='sf-small'>{''.join(map(_note, report.notes[:most]))}</ul>",
+        _more(len(report.notes) - most, "notes") if most else "",
+        _section("Members", _table(members(report), most)),
     ]
     if len(report.pool):
         parts.append(_section("All together", _table(together(report))))
-    parts.append(_section("Pairs", _pairs(report)))
+    parts.append(_section("Pairs", _pairs(report, most)))
     if report.profiles:
-        parts.append(_section("The lines between them", _lines(report)))
+        parts.append(_section("The lines between them", _lines(report, most and most // 2)))
     if any(len(layers) for layers in report.similarity.values()):
-        parts.append(_section("How alike their layers are", _layers(report)))
+        parts.append(_section("How alike their layers are", _layers(report, most and most // 2)))
     return f"<div class='sf-report'>{''.join(parts)}</div>"
 
 
@@ -70,7 +75,19 @@ def _section(title: str, body: str) -> str:
     return f"<h2>{title}</h2>{body}"
 
 
-def _table(table: Table) -> str:
+def _table(table: Table, most: int | None = None) -> str:
+    rows, columns, n = table.rows[:most], table.columns, len(table.rows)
+    if most is not None:
+        columns = [column._replace(values=column.values[:most]) for column in columns]
+    return _cells_of(Table(table.first, rows, columns)) + _more(n - len(rows), f"{table.first}s")
+
+
+def _more(n: int, what: str) -> str:
+    """Return a sentence on what is left out of a notebook."""
+    return f"<p class='sf-small'>And {n:,} more {what}, which the page of to_html() has.</p>" if n > 0 else ""
+
+
+def _cells_of(table: Table) -> str:
     names = (f"<th>{escape(' – '.join(row))}</th>" for row in table.rows)
     columns = [_cells(column) for column in table.columns]
     return _framed([table.first, *(column.head for column in table.columns)], zip(names, *columns, strict=True))
@@ -89,13 +106,13 @@ def _cells(column: Column) -> list[str]:
 
 
 def _colour(x: float, worst: float, white: float, best: float) -> str:
-    """Return a colour from orange at the worst number over white to blue at the best one."""
+    """Return a colour from orange at the worst number over none to blue at the best one, on any background."""
     good = (x - white) * (best - white) >= 0
     end, colour = (best, (0, 114, 178)) if good else (worst, (213, 94, 0))
     if math.isnan(x) or not (math.isfinite(end) and math.isfinite(white)) or end == white:
         return ""
     strength = 0.45 * min(1.0, (x - white) / (end - white))
-    return "#" + "".join(f"{round(255 + strength * (c - 255)):02x}" for c in colour)
+    return f"rgb({' '.join(map(str, colour))} / {strength:.3f})"
 
 
 def _advice(report: Any) -> str:
@@ -106,19 +123,20 @@ def _advice(report: Any) -> str:
     return f"<div class='sf-advice'>{_framed([report.advice.index.name, *report.advice.columns], rows)}</div>"
 
 
-def _pairs(report: Any) -> str:
+def _pairs(report: Any, most: int | None = None) -> str:
     table = pairs(report)
-    text = _table(table)
+    text = _table(table, most)
     reasons = [f"<li>{escape(' – '.join(p))}: {escape(r)}</li>" for p, r in report.pairs["reason"].items() if r]
     if any(column.name.startswith("fall_") for column in table.columns):
         text += (
             f"<p class='sf-small'>A fall is the most that the {escape(report.score_name)} loses on the straight line "
             f"between two networks, against the line between their own; up to {report.tolerance:g} counts as none.</p>"
         )
-    return text + (f"<ul class='sf-small'>{''.join(reasons)}</ul>" if reasons else "")
+    text += f"<ul class='sf-small'>{''.join(reasons[:most])}</ul>" if reasons else ""
+    return text + (_more(len(reasons) - most, "reasons") if most else "")
 
 
-def _lines(report: Any) -> str:
+def _lines(report: Any, most: int | None = None) -> str:
     drawn = {pair: _drawn(profiles) for pair, profiles in report.profiles.items()}
     used = {how for some in drawn.values() for how in some}
     names = {how: WAYS[how] for how in _STROKES if how in used}
@@ -134,8 +152,9 @@ def _lines(report: Any) -> str:
     figures = "".join(
         f"<figure><figcaption>{escape(' – '.join(pair))}{_absent(some)}</figcaption>"
         f"{_drawing(pair, some, float(low), float(high))}</figure>"
-        for pair, some in drawn.items()
+        for pair, some in islice(drawn.items(), most)
     )
+    figures += _more(len(drawn) - most, "pairs") if most else ""
     text = f"The {report.loss_name} along each line; matched ones by the better of recalibration and Repair."
     return f"<p class='sf-small'>{escape(text)}</p><p class='sf-key'>{key}</p><div class='sf-figures'>{figures}</div>"
 
@@ -192,9 +211,13 @@ def _drawing(pair: tuple[str, str], profiles: dict[str, Profile], low: float, hi
     texts = "".join(f"<text x='{x:.0f}' y='{y:.0f}' text-anchor='{a}'>{escape(w)}</text>" for x, y, a, w in labels)
     return (
         f"<svg viewBox='0 0 {_WIDTH} {_HEIGHT}' role='img' aria-label='{escape(' – '.join(pair), quote=True)}'>"
-        f"<path d='M{_LEFT},{_TOP} V{bottom} H{right}' fill='none' stroke='#bbb'/>{lines}{texts}</svg>"
+        f"<path d='M{_LEFT},{_TOP} V{bottom} H{right}' fill='none' stroke='currentColor' opacity='.35'/>"
+        f"{lines}{texts}</svg>"
     )
 
 
-def _layers(report: Any) -> str:
-    return f"{_table(layers(report))}<p class='sf-small'>CKA: 1 is alike up to rotation and scale, 0 is unrelated.</p>"
+def _layers(report: Any, most: int | None = None) -> str:
+    table = layers(report)
+    shown = _table(table._replace(columns=table.columns[:most]))
+    shown += _more(len(table.columns) - most, "pairs") if most else ""
+    return f"{shown}<p class='sf-small'>CKA: 1 is alike up to rotation and scale, 0 is unrelated.</p>"

@@ -187,6 +187,9 @@ class _Federated(OneState, OfNetworks, BaseEstimator):
         self.net_, self.state_, self._runner = server.net, {k: v.cpu() for k, v in state.items()}, server.runner
         return self
 
+    def _drawn_parts(self) -> dict[str, Any]:
+        return {**super()._drawn_parts(), "repair": Recalibrate() if self.repair is None else self.repair}
+
     def _rounds(self, server: Server, clients: Sequence[Client], seed: int) -> State:
         """Return the state of the server after the last round."""
         rng, n = np.random.RandomState(seed), len(clients)

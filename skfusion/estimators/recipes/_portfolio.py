@@ -11,8 +11,8 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.pipeline import Pipeline
 from sklearn.utils import ClassifierTags, column_or_1d
 
-from skfusion._component import HasParts
 from skfusion._docs import CLASSIFIER, REGRESSOR, doc, template
+from skfusion._readable import HasParts
 from skfusion._rows import Rows
 from skfusion.combine import Combiner, EnsembleSelection
 from skfusion.data import TableColumns

@@ -13,7 +13,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from skfusion._caller import warn_caller
-from skfusion._component import HasParts
+from skfusion._readable import HasParts
 from skfusion._rows import Rows, Task
 from skfusion.data import check_given, check_inputs, score_function
 from skfusion.estimators.reuse._options import ANEW, Judged, judged

@@ -11,7 +11,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import ClassifierTags, get_tags
 
 from skfusion import nets
-from skfusion._component import HasParts
+from skfusion._readable import HasParts
 from skfusion.collect import Seeds
 from skfusion.data import seeded
 from skfusion.estimators._base import BaseFusion
