@@ -19,7 +19,7 @@ from skfusion.collect import Kept, Seeds
 from skfusion.nets import mlp_classifier
 
 X, y = load_digits(return_X_y=True)
-net = mlp_classifier(max_epochs=40)
+net = mlp_classifier(max_epochs=20)
 calls = {
     "8 members": 8,
     "the same again": 8,

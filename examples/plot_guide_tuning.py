@@ -58,7 +58,7 @@ alone = [
     )
     for name in pool.names
 ]
-best = alone[pool.names.index(pool.best.name)]
+best = alone[pool.names.index(max(pool, key=lambda m: m.score).name)]
 selected = EnsembleClassifier(collect=pool, combine=EnsembleSelection()).fit(
     X[new], y[new]
 )

@@ -25,7 +25,7 @@ STYLE = """<style>
 .skf .bar { display: inline-block; width: 5rem; height: .6rem; margin-left: .5rem; border-radius: 2px;
   background: color-mix(in srgb, currentColor 12%, transparent); }
 .skf .bar > i { display: block; height: 100%; border-radius: 2px; background: var(--bar); }
-.skf .iv { position: relative; display: inline-block; width: 7rem; height: .8rem; margin-left: .7rem; }
+.skf .iv { position: relative; display: inline-block; width: 6rem; height: .8rem; margin-left: .7rem; }
 .skf .iv > i { position: absolute; top: .45rem; height: 2px; background: var(--bar); opacity: .6; }
 .skf .iv > b { position: absolute; top: .25rem; width: .45rem; height: .45rem; margin-left: -.2rem; border-radius: 50%;
   background: var(--bar); }

@@ -12,7 +12,7 @@ from skfusion._html import NONE, number, page, text
 
 MOST_ROWS, MOST_ERRORS = 40, 5
 _BESIDE = {
-    "tied_with_best": "tied with the best",
+    "tied_with_best": "tied",
     "n_members": "networks",
     "seconds": "seconds of a fit",
     "predict_us_per_row": "µs a row",
@@ -126,6 +126,8 @@ def _notes(table: pd.DataFrame, score: str, low: float, high: float) -> list[str
         notes.append(f"95 % intervals of {text(score)}, drawn from {_short(low)} to {_short(high)}")
     if "difference" in table and table.attrs.get("reference") is not None:
         notes.append(f"differences are from {text(table.attrs['reference'])}")
+    if "tied_with_best" in table:
+        notes.append("tied: the scores do not tell it from the best")
     if n_absent := sum(not math.isfinite(x) for x in _numbers(table, f"{score}_mean")):
         notes.append(f"{n_absent:,} {'has' if n_absent == 1 else 'have'} no finite {text(score)}")
     folds = table.attrs.get("folds")

@@ -38,6 +38,7 @@ from skfusion.nets._prepare import (
     tensors,
     two_classes,
 )
+from skfusion.nets._replay import replay
 from skfusion.nets._restored import KeepsNetworks, OnColumns, on_columns, restored, with_columns_of, with_module
 from skfusion.nets._runner import Runner
 from skfusion.nets._tabm import TabM
@@ -75,6 +76,7 @@ __all__ = [
     "default_net",
     "mlp_classifier",
     "mlp_regressor",
+    "replay",
     "state_of",
     "tabm_classifier",
     "tabm_regressor",

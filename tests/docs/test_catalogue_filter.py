@@ -55,6 +55,7 @@ def page(browser, address):
     """Open the page, and fail where it reports an error."""
     errors = []
     opened = browser.new_page()
+    opened.set_default_timeout(120_000)  # on a busy machine
     opened.on("pageerror", lambda error: errors.append(str(error)))
     opened.goto(address)
     yield opened
@@ -125,6 +126,7 @@ def test_a_filtered_view_can_be_linked(page, browser):
     page.uncheck("[name=have][value=labels]")
     page.uncheck("[name=family][value=alignment]")
     second = browser.new_page()
+    second.set_default_timeout(120_000)
     second.goto(page.url)
     assert shown(second) == shown(page) == ["Uniform soup"]
     assert second.input_value("#catalogue-words") == "soup"

@@ -103,8 +103,9 @@ def test_a_comparison_is_one_and_says_what_failed():
     with pytest.warns(FitFailedWarning):
         board = compare_fusions(fusions, X, y, cv=3, random_state=0, baselines=["dummy"])
     shown = words(board)
-    assert "fusion accuracy difference tied with the best networks seconds of a fit µs a row" in shown
+    assert "fusion accuracy difference tied networks seconds of a fit µs a row" in shown
     assert "dummy baseline" in shown
+    assert "tied: the scores do not tell it from the best" in shown
     assert f"differences are from {board.attrs['reference']}" in shown
     assert "1 has no finite accuracy" in shown
     assert "bad : ValueError: &lt;b&gt;no&lt;/b&gt; luck" in shown
