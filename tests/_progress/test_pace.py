@@ -2,7 +2,7 @@
 
 import pytest
 
-from skfusion._pace import FEWEST, WINDOW, Pace, PaceByName, clock
+from skfusion._progress._pace import FEWEST, WINDOW, Pace, PaceByName, clock
 
 
 def test_an_even_pace_gives_the_time_that_is_left():

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Protocol, Self
 
-from skfusion._pace import Pace, clock
+from skfusion._progress._pace import Pace, clock
 
 FIRST, EVERY, SHARE = 1.0, 10.0, 0.1
 """Seconds until the first line, and at least between lines; and the share of the time so far that is between them."""

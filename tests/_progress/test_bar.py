@@ -10,8 +10,8 @@ import types
 import pytest
 from rich.console import Console
 
-from skfusion import _progress
-from skfusion._progress import EVERY, FIRST, REDRAWN, Bar, Lines, Notebook, Terminal, outlet_of
+from skfusion._progress import _bar
+from skfusion._progress._bar import EVERY, FIRST, REDRAWN, Bar, Lines, Notebook, Terminal, outlet_of
 
 
 class Tty(io.StringIO):
@@ -25,7 +25,7 @@ class Tty(io.StringIO):
 def clock(monkeypatch):
     """Seconds pass as a test says."""
     now = [0.0]
-    monkeypatch.setattr(_progress.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(_bar.time, "monotonic", lambda: now[0])
     return now
 
 

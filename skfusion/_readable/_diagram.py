@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from skfusion._component import Component, is_net_like
-from skfusion._shown import Text, base_of, net_shown, shown, stand_in
+from skfusion._readable._shown import Text, base_of, net_shown, shown, stand_in
 
 DOCS = "https://skfusion.readthedocs.io/en/stable"
 _SKORCH = "https://skorch.readthedocs.io/en/stable"

@@ -6,8 +6,8 @@ import sys
 from typing import Any, Self
 
 from skfusion._component import check_part
-from skfusion._diagram import Drawn
-from skfusion._shown import base_of, shown
+from skfusion._readable._diagram import Drawn
+from skfusion._readable._shown import base_of, shown
 
 _PRINTER = "sklearn.utils._pprint"
 

@@ -32,7 +32,7 @@ from skfusion import (
     WeightAveragingClassifier,
 )
 from skfusion._component import Component
-from skfusion._diagram import DOCS, public_name
+from skfusion._readable._diagram import DOCS, public_name
 from skfusion.align import WeightMatching
 from skfusion.average import EMA
 from skfusion.collect import Averages, Seeds
