@@ -47,6 +47,7 @@ templates_path = ["_templates"]
 html_theme = "furo"
 html_static_path = ["_static"]
 html_css_files = ["custom.css"]
+html_favicon = "_static/icon.svg"
 html_title = f"skfusion {release}"
 html_sidebars = {
     "**": [

@@ -8,7 +8,7 @@ lowers what they vary by.
 """
 
 # %%
-# Networks of four hidden units, and of 64: how good are 1 to 16 of them together?
+# Up to sixteen networks of four hidden units, and of 64.
 
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split

@@ -2,9 +2,8 @@
 How different the mistakes of members are
 =========================================
 
-An ensemble gains what its members disagree by. Networks from several seeds disagree
-more than snapshots of one training, and those that saw other rows or settings disagree
-most.
+The squared error of an ensemble is that of its members in the mean, less what they
+disagree by. Members that differ because some of them are worse gain little by it.
 """
 
 # %%
@@ -45,5 +44,5 @@ for name, display in displays.items():
     parts = display.decomposition
     print(
         f"{name}: members {parts['mean_loss']:.3f} - ambiguity {parts['ambiguity']:.3f}"
-        f" = ensemble {parts['ensemble_loss']:.3f} nats"
+        f" = ensemble {parts['ensemble_loss']:.3f}"
     )

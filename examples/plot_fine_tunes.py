@@ -4,7 +4,7 @@ Merge fine-tunes, and keep what the start knew
 
 A network for upright digits is fine-tuned on turned ones: the better a fine-tune reads
 those, the worse it reads upright ones. Between the start and the mean of all fine-tunes
-(WiSE-FT) lie networks with more of both.
+(WiSE-FT) lie networks that read both kinds well.
 """
 
 # %%

@@ -41,7 +41,7 @@ soup = SoupClassifier(
     scoring="neg_log_loss",
     random_state=0,
 )
-soup.fit(X_train, y_train)
+_ = soup.fit(X_train, y_train)
 
 # %%
 # Members that joined the soup stand on top, in their order, with the score of the soup

@@ -57,4 +57,4 @@ for shift, (name, times) in zip((-0.18, 0.18), seconds.items(), strict=True):
 ax.set_yticks(range(len(calls)), list(calls))
 ax.invert_yaxis()
 ax.set(xlabel="seconds of fit")
-_ = ax.legend(frameon=False, title="members")
+_ = figure.legend(frameon=False, loc="outside upper center", ncols=2, title="members")

@@ -92,7 +92,7 @@ icon = PlaneDisplay.from_cells(
 ).plot()
 
 good, bad = icon.z[mask == 1], icon.z[mask == -1]
-between = (np.median(good) + np.median(bad)) / 2
+between = np.sqrt(np.median(good) * np.median(bad))
 numbers = [sum(v.numel() for v in state.values()) for state in plane.controls]
 print(f"{mask.size} networks of {numbers[0]:,} numbers in {sum(numbers):,}")
 print(

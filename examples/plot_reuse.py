@@ -32,8 +32,8 @@ for name, (model, rows) in models.items():
     pool = pool.add(model.fit(X[rows], y[rows]), X[rows], name=name)
 
 # %%
-# A new task has digits of two of them. How near are its rows to what the models were
-# trained on?
+# A new task has digits of two of them. The pool is searched for a mixture of models
+# whose inputs are like its rows.
 
 mine = np.isin(y_new, (1, 2, 5))
 X_mine, y_mine = X_new[mine], y_new[mine]
@@ -43,13 +43,10 @@ print(found.to_frame().round(3).to_string())
 # %%
 # With few labels, models that are reused are compared with one that is trained anew.
 
-import warnings
-
 from sklearn.metrics import accuracy_score
 
 from skfusion import ModelReuseClassifier
 
-warnings.simplefilter("always")
 numbers = (6, 9, 15, 30, 60)
 reused, anew = [], []
 for n in numbers:

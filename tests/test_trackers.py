@@ -1,6 +1,7 @@
 """Members as runs of MLflow, and fitted estimators as its models, in its file store."""
 
 import os
+import warnings
 
 os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")  # read when mlflow opens the store
 
@@ -14,7 +15,11 @@ from skfusion.collect import Seeds
 from skfusion.merge import Uniform
 from skfusion.nets import mlp_classifier, replay
 
-mlflow = pytest.importorskip("mlflow", reason="the extra mlflow is not installed")
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # of MLflow, about its own code
+    mlflow = pytest.importorskip("mlflow", reason="the extra mlflow is not installed")
+    for part in ("mlflow.pyfunc", "mlflow.sklearn"):  # which it would import later
+        pytest.importorskip(part)
 
 rng = np.random.default_rng(0)
 X = rng.normal(size=(80, 4)).astype(np.float32)

@@ -11,15 +11,15 @@ CELLS = re.compile(r"(?<!\\)\|")
 NUMBER = re.compile(r"[+−]?\d+(?:[.,]\d+)*(?: ± \d+\.\d+)?(?: \(\S*\d to \S*\d\))?")
 
 
-def rows():
-    """Return the rows of all tables as lists of cells, but for their heads."""
-    lines = [line for line in PAGE.read_text(encoding="utf-8").splitlines() if line.startswith("| ")]
-    return [[cell.strip() for cell in CELLS.split(line)[1:-1]] for line in lines if not line.startswith("| what ")]
-
-
 def text_of(path):
     """Return the text of a file with plain spaces and true minus signs, as the page has them."""
     return re.sub(r"-(?=\d)", "−", path.read_text(encoding="utf-8").replace("\N{NO-BREAK SPACE}", " "))
+
+
+def rows():
+    """Return the rows of all tables as lists of cells, but for their heads."""
+    lines = [line for line in text_of(PAGE).splitlines() if line.startswith("| ")]
+    return [[cell.strip() for cell in CELLS.split(line)[1:-1]] for line in lines if not line.startswith("| what ")]
 
 
 def source_of(cells):
@@ -48,7 +48,7 @@ def test_the_script_of_a_row_is_there(cells):
 
 def test_the_numbers_of_what_helps_are_in_the_results():
     """Those with an interval stand on one of the pages that the paragraph links."""
-    paragraphs = [p for p in PAGE.read_text(encoding="utf-8").split("\n\n") if p.startswith("**When it does help**")]
+    paragraphs = [p for p in text_of(PAGE).split("\n\n") if p.startswith("**When it does help**")]
     assert len(paragraphs) > 4
     for paragraph in paragraphs:
         links = re.findall(r"\]\(\.\./(results/\S+?\.md)\)", paragraph)

@@ -18,6 +18,7 @@ from sphinx.transforms import SphinxTransform
 
 CALLED = re.compile(r"(?<![\w.])[A-Z]\w*(?=\()")
 CLOSED = (nodes.reference, nodes.title, nodes.term, addnodes.pending_xref)  # no link stands in these
+PLAIN = re.compile(r"^[a-z]+$")
 WHOLE = re.compile(r"^([A-Za-z_][\w.]*)(?:\(\))?$")
 
 
@@ -46,12 +47,16 @@ def link(text: str, target: str) -> addnodes.pending_xref:
     return addnodes.pending_xref("", nodes.inline(text, text), **attributes)
 
 
-def linked(text: str) -> list[nodes.Node]:
-    """Return the pieces of inline code, with links where they are names; none where no piece is."""
+def linked(text: str, room: str = "") -> list[nodes.Node]:
+    """Return the pieces of inline code, with links where they are names; none where no piece is.
+
+    A name of the room that a row of a table begins with is taken from there. One plain word, such as ``barrier``, is
+    more often a parameter than the function of that name.
+    """
     whole = WHOLE.match(text)
     if whole:
-        target = targets().get(whole[1])
-        return [link(text, target)] if target else []
+        target = targets().get(f"skfusion.{room}.{whole[1]}") or targets().get(whole[1])
+        return [link(text, target)] if target and not PLAIN.match(text) else []
     pieces: list[nodes.Node] = []
     end = 0
     for found in CALLED.finditer(text):
@@ -70,7 +75,9 @@ class LinkNames(SphinxTransform):
         """Go through the inline code of one page."""
         here = self.env.docname.rpartition("/")[2]
         for literal in list(self.document.findall(nodes.literal)):
-            pieces = [] if any(isinstance(above, CLOSED) for above in ancestors(literal)) else linked(literal.astext())
+            above = ancestors(literal)
+            closed = any(isinstance(node, CLOSED) for node in above)
+            pieces = [] if closed else linked(literal.astext(), room_of(above))
             names = [piece["reftarget"] for piece in pieces if isinstance(piece, addnodes.pending_xref)]
             if names and here not in names:
                 literal.children = []
@@ -84,6 +91,12 @@ def ancestors(node: nodes.Node) -> list[nodes.Node]:
         node = node.parent
         found.append(node)
     return found
+
+
+def room_of(above: list[nodes.Node]) -> str:
+    """Return what the first cell of the row says, of all nodes that something stands in."""
+    row = next((node for node in above if isinstance(node, nodes.row)), None)
+    return row[0].astext() if row is not None else ""
 
 
 def types() -> dict[str, str]:

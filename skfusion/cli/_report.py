@@ -40,6 +40,11 @@ DRAWN = (
     "The difference to the row of {}, fold by fold, with its own 95 % interval; those in the verdict are wider, since "
     "they hold together."
 )
+MEMBERS = """
+
+from skfusion import ModelPool
+
+pool = ModelPool.load("pool")  # the members by themselves; holds no code"""
 LIBRARIES = ("torch", "skorch", "scikit-learn", "numpy", "pandas")
 
 
@@ -90,10 +95,11 @@ def write(
         notes,
         baselines=[name for name in table.index if name not in fusions],
         title=f"Fusions compared on {dataset.name}",
-        lead=f"{len(dataset.y)} rows, {dataset.task}, {table.attrs['n_folds']} folds. Best mean {score} but for baselines: "
-        f"{best}, {table.loc[best, f'{score}_mean']:.3f}.",
+        lead=f"{len(dataset.y)} rows, {dataset.task}, {table.attrs['n_folds']} folds. "
+        f"Best mean {score} but for baselines: {best}, {table.loc[best, f'{score}_mean']:.3f}.",
         leaderboard=image(ranking.figure_, f"{score} of each fusion with its interval"),
         barriers=barriers(dataset, net_for(options["net"], dataset, options["epochs"]), options),
+        members="" if pool is None else MEMBERS,
         says={name: FUSIONS[name].says for name in fusions},
         best=best,
         command=command_of(options),

@@ -44,7 +44,8 @@ def verdict_of(table: pd.DataFrame, baselines: Sequence[str]) -> Verdict:
     if better.empty:
         best = known.iloc[0]
         headline = f"No fusion beats {reference} here."
-        details.append(f"The best of {len(fusions)} {'fusion' if len(fusions) == 1 else 'fusions'} by its mean {score} is {best.name}: {_gain(best)}.")
+        which = f"The best of {len(fusions)} fusions by its mean {score}" if len(fusions) > 1 else "The only fusion"
+        details.append(f"{which} is {best.name}: {_gain(best)}.")
     else:
         best = better.iloc[0]
         headline = f"Fusion pays here: {best.name} gains {_gain(best)} {score} over {reference}."
@@ -93,7 +94,7 @@ def _against(table: pd.DataFrame, best: str, others: Sequence[str]) -> list[str]
 
 
 def _above(table: pd.DataFrame, use: str, others: Sequence[str]) -> Any:
-    """Return the difference to ``use`` of the best of the rows that are no fusions and beat it; None where none does."""
+    """Return, of the rows that are no fusions, the best that beats ``use``, as its difference; None where none does."""
     gains = simultaneous(table.attrs["folds"], others, table.attrs["scores"][0], use) if others else pd.DataFrame()
     above = gains[gains["low"] > 0] if len(gains) else gains
     return None if above.empty else above.loc[above["difference"].idxmax()]

@@ -6,8 +6,7 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
-from skfusion._pace import PaceByName
-from skfusion._progress import Bar
+from skfusion._progress import Bar, PaceByName
 
 
 class ComparisonBar:

@@ -8,8 +8,8 @@ import safetensors.torch
 import torch
 from typer.testing import CliRunner
 
-from skfusion import _progress
-from skfusion._progress import EVERY, FIRST
+from skfusion._progress import _bar
+from skfusion._progress._bar import EVERY, FIRST
 from skfusion.cli import app
 from skfusion.cli._console import progress, warn, working
 
@@ -18,7 +18,7 @@ from skfusion.cli._console import progress, warn, working
 def clock(monkeypatch):
     """Seconds pass as a test says."""
     now = [0.0]
-    monkeypatch.setattr(_progress.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(_bar.time, "monotonic", lambda: now[0])
     return now
 
 
@@ -94,7 +94,7 @@ def test_a_pass_that_only_reads_is_followed_by_a_slower_one(clock, capsys):
 @pytest.mark.parametrize("command", ["merge", "compare"])
 def test_commands_say_how_far_they_are(tmp_path, command, monkeypatch):
     seconds = itertools.count()  # each look at the clock takes a second
-    monkeypatch.setattr(_progress.time, "monotonic", lambda: next(seconds))
+    monkeypatch.setattr(_bar.time, "monotonic", lambda: next(seconds))
     if command == "merge":
         for k in range(3):
             safetensors.torch.save_file({f"{i}.w": torch.ones(5) for i in range(9)}, tmp_path / f"{k}.safetensors")

@@ -6,7 +6,8 @@ import re
 import pytest
 from sklearn.datasets import load_iris
 
-from skfusion import EnsembleClassifier, SoupClassifier, _progress
+from skfusion import EnsembleClassifier, SoupClassifier
+from skfusion._progress import _bar
 from skfusion.collect import Seeds
 from skfusion.compare import compare_fusions
 from skfusion.nets import mlp_classifier
@@ -22,9 +23,9 @@ def fusions(**params):
 @pytest.fixture
 def slow(monkeypatch):
     """Each look at the clock takes some seconds, so that each report is a line."""
-    monkeypatch.setattr(_progress, "SHARE", 0.0)
+    monkeypatch.setattr(_bar, "SHARE", 0.0)
     seconds = itertools.count(step=20.0)
-    monkeypatch.setattr(_progress.time, "monotonic", lambda: next(seconds))
+    monkeypatch.setattr(_bar.time, "monotonic", lambda: next(seconds))
 
 
 @pytest.mark.parametrize("verbose_fits", [0, 1])

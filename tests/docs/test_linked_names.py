@@ -35,7 +35,7 @@ def test_each_class_that_is_called_in_a_sentence_is_a_link():
     assert "".join(piece.astext() for piece in linked_names.linked(sentence)) == sentence
 
 
-@pytest.mark.parametrize("text", ["Average", "n_members", "tail", "import Tail", "False", "x.Tail()"])
+@pytest.mark.parametrize("text", ["Average", "n_members", "tail", "import Tail", "False", "x.Tail()", "barrier"])
 def test_other_code_is_left_alone(text):
     assert not linked_names.linked(text)
 
@@ -58,6 +58,14 @@ def test_headings_links_and_the_page_of_the_name_itself_have_no_such_links():
     linked_names.LinkNames(document).apply()
     assert not list(title.findall(addnodes.pending_xref)) + list(link.findall(addnodes.pending_xref))
     assert [found["reftarget"] for found in text.findall(addnodes.pending_xref)] == ["skfusion.collect.Tail"]
+
+
+def test_a_name_of_two_rooms_is_that_of_the_row():
+    assert [piece["reftarget"] for piece in linked_names.linked("Average", "combine")] == ["skfusion.combine.Average"]
+    cell = nodes.entry("", nodes.paragraph("", "", nodes.literal("", "Average")))
+    row = nodes.row("", nodes.entry("", nodes.paragraph("", "combine")), cell)
+    assert linked_names.room_of(linked_names.ancestors(cell[0][0])) == "combine"
+    assert linked_names.room_of(linked_names.ancestors(row)) == ""
 
 
 def test_types_of_parameters_are_links_and_words_of_sentences_are_not():

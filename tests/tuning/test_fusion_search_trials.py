@@ -18,7 +18,8 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import StandardScaler
 
-from skfusion import SoupClassifier, _progress
+from skfusion import SoupClassifier
+from skfusion._progress import _bar
 from skfusion.collect import Seeds
 from skfusion.nets import mlp_classifier
 from skfusion.select import TopK
@@ -158,8 +159,8 @@ def test_a_progress_bar_is_shown_where_asked_for(capsys):
 
 def test_the_running_trial_is_named_with_its_values_and_its_fold(capsys, monkeypatch):
     seconds = itertools.count(step=20.0)  # each report is a line
-    monkeypatch.setattr(_progress, "SHARE", 0.0)
-    monkeypatch.setattr(_progress.time, "monotonic", lambda: next(seconds))
+    monkeypatch.setattr(_bar, "SHARE", 0.0)
+    monkeypatch.setattr(_bar.time, "monotonic", lambda: next(seconds))
     found = search(verbose=1, estimator=clone(SOUP).set_params(verbose=1)).fit(X, y)
     first, *lines, last = capsys.readouterr().out.splitlines()
     assert first == "FusionSearch: 0 of 4 trials (0%)"

@@ -8,7 +8,8 @@ from sklearn.callback import ProgressBar
 from sklearn.datasets import load_iris
 from sklearn.model_selection import GridSearchCV
 
-from skfusion import EnsembleClassifier, SoupClassifier, WeightAveragingClassifier, _progress
+from skfusion import EnsembleClassifier, SoupClassifier, WeightAveragingClassifier
+from skfusion._progress import _bar
 from skfusion.collect import Seeds
 from skfusion.merge import Greedy, Uniform
 from skfusion.nets import mlp_classifier
@@ -24,13 +25,13 @@ def ensemble(**params):
 @pytest.fixture
 def slow(monkeypatch):
     """Each look at the clock takes some seconds, so that each report is a line."""
-    monkeypatch.setattr(_progress, "SHARE", 0.0)
+    monkeypatch.setattr(_bar, "SHARE", 0.0)
     seconds = itertools.count(step=20.0)
-    monkeypatch.setattr(_progress.time, "monotonic", lambda: next(seconds))
+    monkeypatch.setattr(_bar.time, "monotonic", lambda: next(seconds))
 
 
 def test_quick_fits_have_one_line(capsys, monkeypatch):
-    monkeypatch.setattr(_progress, "FIRST", 1000.0)
+    monkeypatch.setattr(_bar, "FIRST", 1000.0)
     ensemble().fit(X, y)
     out, err = capsys.readouterr()
     assert re.fullmatch(r"EnsembleClassifier: done in 0:0\d:\d\d\n", out)
@@ -98,4 +99,4 @@ def test_fits_of_a_search_by_scikit_learn_are_shown_by_that(capsys):
 def test_the_estimator_is_left_as_it_was():
     estimator = ensemble().fit(X, y)
     assert not getattr(estimator, "_skl_callbacks", [])
-    assert _progress.Bar._shown is None
+    assert _bar.Bar._shown is None
