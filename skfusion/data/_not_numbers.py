@@ -34,11 +34,16 @@ def _message(X: Any) -> str:
     few = f"1 column of X is none: {listed}" if len(columns) == 1 else f"{len(columns)} columns of X are none: {listed}"
     ways = []
     if text:
-        encoder = f"make_column_transformer((OneHotEncoder(), [{_some(map(repr, text))}]), remainder='passthrough')"
+        encoder = "OneHotEncoder(handle_unknown='ignore', sparse_output=False)"
+        encoder = f"make_column_transformer(({encoder}, [{_some(map(repr, text))}]), remainder='passthrough')"
         ways.append(f"encode text in a pipeline, such as by {encoder}")
     if dates:
         ways.append(f"turn dates into numbers, such as days{_in_days(*dates[0])}")
-    return f"Networks take numbers, and {few}. Leave them out, or {', and '.join(ways)}."
+    if isinstance(X, pd.DataFrame):
+        easy = " Or fit a PortfolioClassifier or PortfolioRegressor, which take tables as they are."
+    else:
+        easy = ""
+    return f"Networks take numbers, and {few}. Leave them out, or {', and '.join(ways)}.{easy}"
 
 
 def _some(words: Iterable[str]) -> str:

@@ -319,3 +319,12 @@ def test_a_portfolio_takes_the_columns_of_a_file_as_they_are(tmp_path, monkeypat
     model = joblib.load(tmp_path / "report" / "model.joblib")
     assert (model.predict(frame.drop(columns="kind")) == frame["kind"]).mean() > 0.8
     assert not (tmp_path / "report" / "pool").exists()
+
+
+@pytest.mark.parametrize(("fusion", "has_pool"), [("single", True), ("boosted-stack", False)])
+def test_a_report_names_the_folder_of_members_where_there_is_one(tmp_path, fusion, has_pool):
+    words = ["--data", "iris", "--net", "plain", "--epochs", 1, "--members", 2, "--cv", 2, "--no-baselines"]
+    run("compare", *words, "--fusion", fusion, "--out", tmp_path)
+    page = (tmp_path / "index.html").read_text(encoding="utf-8")
+    assert (tmp_path / "pool").is_dir() is has_pool
+    assert ("ModelPool.load" in page) is has_pool
