@@ -35,7 +35,7 @@ def ensemble(net=NET):
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (FRAME.assign(city=CITY), r"1 column of X is none: 'city' \(text\).*OneHotEncoder\(\), \['city'\]"),
+        (FRAME.assign(city=CITY), r"1 column of X is none: 'city' \(text\).*OneHotEncoder\(.*\), \['city'\]"),
         (FRAME.assign(city=pd.Categorical(CITY)), r"'city' \(text\)"),
         (FRAME.assign(city=pd.array(CITY, "string")), r"'city' \(text\)"),
         (FRAME.assign(when=WHEN), r"1 column of X is none: 'when' \(dates\).*turn dates into numbers"),
@@ -43,7 +43,7 @@ def ensemble(net=NET):
         (FRAME.assign(took=pd.to_timedelta(range(150), unit="h")), r"'took' \(dates\)"),
         (
             FRAME.assign(when=WHEN, city=CITY),
-            r"2 columns of X are none: 'when' \(dates\), 'city' \(text\)\. .*OneHotEncoder\(\), \['city'\].*turn dates",
+            r"2 columns of X are none: 'when' \(dates\), 'city' \(text\).*OneHotEncoder\(.*\), \['city'\].*turn dates",
         ),
         (pd.DataFrame({"when": WHEN}), r"'when' \(dates\)"),
         (FRAME.assign(city=CITY).to_numpy(), r"1 column of X is none: 4 \(text\)"),
@@ -67,13 +67,23 @@ def test_the_proposed_code_makes_days_as_portfolios_do_and_encodes_text(dates):
     with pytest.raises(ValueError, match="turn dates into numbers") as caught:
         ensemble().fit(table, Y)
     encoder, days = re.search(
-        r"by (make_.*?), and turn dates into numbers, such as days: (.*)\.$", str(caught.value)
+        r"by (make_.*?), and turn dates into numbers, such as days: (.*?)\.(?: Or fit .*)?$", str(caught.value)
     ).groups()
     names = {"X": table, "pd": pd, "make_column_transformer": make_column_transformer, "OneHotEncoder": OneHotEncoder}
     in_days = eval(days, names)
     np.testing.assert_allclose(in_days, as_numbers(table[["when"]])[:, 0])
     ready = make_pipeline(eval(encoder, names), ensemble()).fit(table.assign(when=in_days), Y)
     assert ready.predict(table.assign(when=in_days)).shape == (150,)
+
+
+def test_the_proposed_encoder_takes_many_and_new_categories():
+    frame = FRAME.assign(city=[f"city {i}" for i in range(150)])
+    with pytest.raises(ValueError, match="Or fit a PortfolioClassifier") as caught:
+        ensemble().fit(frame, Y)
+    encoder = re.search(r"make_column_transformer\(.*\)(?=\.)", str(caught.value)).group()
+    names = {"make_column_transformer": make_column_transformer, "OneHotEncoder": OneHotEncoder}
+    ready = make_pipeline(eval(encoder, names), ensemble()).fit(frame[::2], Y[::2])
+    assert ready.predict(frame[1::2]).shape == (75,)
 
 
 def test_columns_are_named_in_prediction_too():
