@@ -10,7 +10,7 @@ PIP     := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-slow test-all mutants test-foreign test-portable lint format docs dist bench clean
+.PHONY: help demo test test-slow test-all mutants test-foreign test-portable lint format docs pages dist bench clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -86,6 +86,9 @@ format: $(VENV)/.dev  ## mend what ruff can mend
 docs: $(VENV)/.dev  ## build the documentation; a warning is an error
 	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html
 	@echo "The documentation is in $(CURDIR)/docs/_build/html/index.html"
+
+pages: docs  ## look at the built documentation in a browser: searches, console, links, widths; needs Chromium
+	$(BIN)/python docs/check_pages.py docs/_build/html --chromium $(or $(shell command -v chromium || command -v chromium-browser || command -v google-chrome),/usr/bin/chromium)
 
 dist: $(VENV)/.dev  ## build the wheel and the sdist, check them, and try the wheel in an environment of its own
 	@rm -rf dist
