@@ -64,7 +64,7 @@ def functions_of_states():
         parts = module.__name__.split(".")[1:]
         if not any(part.startswith("_") or part in ABOVE for part in parts):
             for name in getattr(module, "__all__", vars(module)):
-                thing = vars(module)[name]
+                thing = getattr(module, name)  # some are imported when they are asked for
                 if inspect.isfunction(thing) and not name.startswith("_") and takes_states(thing):
                     yield name
 
