@@ -8,7 +8,7 @@ import skfusion
 
 MAX_FILES = 49
 """Six of them are the network for tables: its inputs, statistics, encoding, layers, dropout and loss. Three were
-parts of others: sets of hashes, sums of states, and and how a fit begins to report itself."""
+parts of others: sets of hashes, sums of states, and how a fit begins to report itself."""
 
 TRACED = """
 import os, sys, warnings
