@@ -221,7 +221,7 @@ which all {n} intervals of this page hold together with 95 % (Bonferroni). So it
 | --- | --- | --- | --- | --- | --- | --- | --- |
 {rows}
 
-Scores are accuracies, and R² for the last two. In {paying} of {n_candidates} candidates a fusion pays. Where it does not, the best one by its mean is shown, which is chosen by chance as much as by merit. In brackets: how many
+Scores are accuracies, and R² for the last two. Test rows have wrong labels, too: with a share of a fifth, four fifths is all that can be reached. In {paying} of {n_candidates} candidates a fusion pays. Where it does not, the best one by its mean is shown, which is chosen by chance as much as by merit. In brackets: how many
 fusions have an interval above zero that holds for that fusion alone.
 
 **No gain could be shown** on: {dull}. These are most of the candidates: on a small set a gain is less than the noise of a comparison, and on an easy one a single network leaves little to gain.
