@@ -147,3 +147,25 @@ def test_the_board_draws_each_difference(n_folds):
         assert 'class="plot up"' in drawn[1]
         assert "◂" in drawn[2]
         assert "–" in drawn[3]
+
+
+@pytest.mark.parametrize(("n_folds", "n_test", "gain"), [(2, 20, 0.2), (3, 20, 0.1)])
+def test_the_same_difference_in_a_few_small_folds_may_be_chance(n_folds, n_test, gain):
+    base = np.linspace(0.5, 0.6, n_folds)
+    scores = {"single": base, "soup": base + gain, "ensemble": base - gain, "copy": base}
+    verdict = verdict_of(table_of(scores, n_train=n_test * (n_folds - 1), n_test=n_test), [])
+    assert verdict.pays is False
+    assert "Worse" not in " ".join(verdict.details)
+
+
+def test_the_same_difference_in_many_rows_is_no_chance():
+    base = np.linspace(0.5, 0.6, 5)
+    assert verdict_of(table_of({"single": base, "soup": base + 0.1}), []).pays
+
+
+def test_labels_and_predictions_at_random_seldom_praise_a_fusion_of_two_folds():
+    rng, praised = np.random.RandomState(0), 0
+    for _ in range(200):
+        scores = {name: rng.binomial(20, 0.5, 2) / 20 for name in ("single", *"abcdefghij")}
+        praised += bool(verdict_of(table_of(scores, n_train=20, n_test=20), []).pays)
+    assert praised <= 10  # 5 % of 200
