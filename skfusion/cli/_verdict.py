@@ -52,7 +52,8 @@ def verdict_of(table: pd.DataFrame, baselines: Sequence[str]) -> Verdict:
             details.append(f"So do others: {_listed(better.iloc[1:])}.")
     if len(worse):
         details.append(f"Worse than {reference}: {_listed(worse)}.")
-    details += _against(table, str(best.name), [n for n in (TUNED, *baselines) if n in table.index and n != reference])
+    others = [n for n in (TUNED, *baselines) if n in table.index and n != reference]
+    details += _against(table, str(best.name), others, len(fusions))
     use = reference if better.empty else _cheapest(table.loc[better.index])
     details.append(_advice(table, use, str(best.name), reference))
     return Verdict(not better.empty, headline, details, use)
@@ -74,11 +75,11 @@ def _listed(rows: pd.DataFrame) -> str:
     return ", ".join(f"{name} {_gain(row)}" for name, row in rows.iterrows())
 
 
-def _against(table: pd.DataFrame, best: str, others: Sequence[str]) -> list[str]:
-    """Return which other rows than fusions the best fusion beats, and which it does not."""
+def _against(table: pd.DataFrame, best: str, others: Sequence[str], n_fusions: int) -> list[str]:
+    """Return which other rows than fusions the best fusion, one of so many, beats, and which it does not."""
     if not others:
         return []
-    gains = simultaneous(table.attrs["folds"], others, table.attrs["scores"][0], best)
+    gains = simultaneous(table.attrs["folds"], others, table.attrs["scores"][0], best, n_fusions)
     below = [name for name in others if gains.loc[name, "high"] < 0]
     above = [name for name in others if gains.loc[name, "low"] > 0]
     tied = [name for name in others if name not in (*below, *above) and gains.loc[name].notna().all()]

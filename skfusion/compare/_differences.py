@@ -57,19 +57,22 @@ def differences(
     return out, reference, best
 
 
-def simultaneous(folds: pd.DataFrame, names: Sequence[str], score: str, reference: str) -> pd.DataFrame:
+def simultaneous(
+    folds: pd.DataFrame, names: Sequence[str], score: str, reference: str, n_choices: int = 1
+) -> pd.DataFrame:
     """Return the mean differences of m rows to a reference, with intervals that hold together with 95 %.
 
-    Each interval is that of the corrected resampled t-test at the level 1 - ``LEVEL`` / m (Bonferroni). Differences
-    that are the same in all folds, which is often chance where folds are few and small, show no spread: it is taken to
-    be that of rounding to shares of the rows of a fold.
+    Each interval is that of the corrected resampled t-test at the level 1 - ``LEVEL`` / (m c) (Bonferroni), where the
+    same folds have chosen the reference among c = ``n_choices`` rows. Differences that are the same in all folds, which
+    is often chance where folds are few and small, show no spread: it is taken to be that of rounding to shares of the
+    rows of a fold.
     """
     scores = folds.pivot(index="fold", columns="fusion", values=score)
     sizes = folds["n_train"].mean(), folds["n_test"].mean()
     rows = {}
     for name in names:
         gains = (scores[name] - scores[reference]).to_numpy(np.float64)
-        half = half_width(_spread(gains, sizes[1]), *sizes, 1 - LEVEL / len(names))
+        half = half_width(_spread(gains, sizes[1]), *sizes, 1 - LEVEL / (len(names) * n_choices))
         rows[name] = gains.mean(), gains.mean() - half, gains.mean() + half
     return pd.DataFrame.from_dict(rows, orient="index", columns=["difference", "low", "high"])
 

@@ -169,3 +169,14 @@ def test_labels_and_predictions_at_random_seldom_praise_a_fusion_of_two_folds():
         scores = {name: rng.binomial(20, 0.5, 2) / 20 for name in ("single", *"abcdefghij")}
         praised += bool(verdict_of(table_of(scores, n_train=20, n_test=20), []).pays)
     assert praised <= 10  # 5 % of 200
+
+
+def test_intervals_from_a_chosen_row_are_wider():
+    scores = {"single": around(0.7), "a": around(0.75, seed=1), "b": around(0.72, seed=2)}
+    folds = table_of(scores).attrs["folds"]
+    chosen = simultaneous(folds, ["a"], "accuracy", "single", n_choices=2)
+    assert np.allclose(chosen.loc["a"], simultaneous(folds, ["a", "b"], "accuracy", "single").loc["a"])
+    gain, noise = 0.012, np.array([-1.0, 1, -1, 1, 0]) * 0.004  # told apart by an interval alone, not by one of ten
+    scores = {name: around(0.7, seed=k) for k, name in enumerate(("single", *"abcdefghi"))}
+    scores |= {"best": around(0.75, 0.0), "linear": around(0.75, 0.0) - gain + noise}
+    assert "best is not told apart from linear." in verdict_of(table_of(scores), ["linear"]).details
