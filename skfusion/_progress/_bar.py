@@ -75,8 +75,8 @@ class Bar:
         """Begin to show it, unless other work is shown that this is a part of."""
         self.begun = time.monotonic()
         if Bar._shown is None:
-            Bar._shown = self
             self._outlet = outlet_of(self.console)
+            Bar._shown = self if self._outlet is not None else None
 
     def stop(self, is_done: bool = True) -> None:
         """Stop to show it; the last line says how long it took, where it is done."""
@@ -123,14 +123,16 @@ class Bar:
         return f"{self.amount(self.done)} of {self.amount(self.total)} {self.unit}".rstrip()
 
 
-def outlet_of(console: Any) -> Outlet:
-    """Return what suits a console of rich, which knows whether it is a terminal or a notebook."""
+def outlet_of(console: Any) -> Outlet | None:
+    """Return what suits a console of rich, which knows whether it is a terminal or a notebook; None if it is closed."""
     if console is None:
         from rich.console import Console
 
         console = Console()
     if console.is_jupyter:
         return Notebook()
+    if getattr(console.file, "closed", False):
+        return None
     is_file = not console.file.isatty()  # which rich takes for a terminal where colours are forced
     if is_file or not console.is_interactive or multiprocessing.parent_process() is not None:
         return Lines(console)

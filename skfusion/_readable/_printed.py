@@ -44,8 +44,15 @@ class HasParts(Readable):
 
 
 def _is_for_print() -> bool:
-    """Return whether scikit-learn's printer asks for parameters, of an estimator or of one that extends it."""
+    """Return whether scikit-learn's printer asks for parameters, maybe by a ``get_params`` of ours that extends this.
+
+    One of a class of a user may do with the parameters what it likes, so it gets themselves.
+    """
     frame = sys._getframe(2)
-    while frame.f_code.co_name == "get_params" and frame.f_back is not None:
+    while frame.f_code.co_name == "get_params" and _is_ours(frame.f_globals) and frame.f_back is not None:
         frame = frame.f_back
     return frame.f_globals.get("__name__") == _PRINTER
+
+
+def _is_ours(names: dict[str, Any]) -> bool:
+    return str(names.get("__name__")).partition(".")[0] == __name__.partition(".")[0]

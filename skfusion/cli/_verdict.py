@@ -36,8 +36,8 @@ def verdict_of(table: pd.DataFrame, baselines: Sequence[str]) -> Verdict:
     if not fusions or reference is None:
         return Verdict(None, f"No fusion is compared with {reference or 'another row'}.", [], None)
     gains = simultaneous(table.attrs["folds"], fusions, score, reference)
-    known = gains.dropna(subset="difference").sort_values("difference", ascending=False, kind="stable")
-    if known["low"].isna().all():
+    known = gains.dropna().sort_values("difference", ascending=False, kind="stable")
+    if known.empty:
         return Verdict(None, f"Whether a fusion beats {reference} cannot be said: there are no intervals.", [], None)
     better, worse = known[known["low"] > 0], known[known["high"] < 0]
     details = []
@@ -54,18 +54,16 @@ def verdict_of(table: pd.DataFrame, baselines: Sequence[str]) -> Verdict:
     if len(worse):
         details.append(f"Worse than {reference}: {_listed(worse)}.")
     others = [n for n in (TUNED, *baselines) if n in table.index and n != reference]
-    details += _against(table, str(best.name), others)
+    details += _against(table, str(best.name), others, len(fusions))
     use = reference if better.empty else _cheapest(table.loc[better.index])
-    above = _above(table, use, others)
+    above = _above(table, use, others, len(fusions))
     details.append(_advice(table, use, str(best.name), reference) if above is None else _instead(above, use))
     use = use if above is None else str(above.name)
     return Verdict(not better.empty, headline, details, use)
 
 
 def _gain(row: Any) -> str:
-    """Return a difference with its interval, where it has one."""
-    if pd.isna(row["low"]):
-        return f"{_signed(row['difference'])}, of which no interval is known"
+    """Return a difference with its interval."""
     difference, low, high = (_signed(row[column]) for column in ("difference", "low", "high"))
     return f"{difference} [{low}, {high}]"
 
@@ -80,11 +78,11 @@ def _listed(rows: pd.DataFrame) -> str:
     return ", ".join(f"{name} {_gain(row)}" for name, row in rows.iterrows())
 
 
-def _against(table: pd.DataFrame, best: str, others: Sequence[str]) -> list[str]:
-    """Return which other rows than fusions the best fusion beats, and which it does not."""
+def _against(table: pd.DataFrame, best: str, others: Sequence[str], n_fusions: int) -> list[str]:
+    """Return which other rows than fusions the best fusion, one of so many, beats, and which it does not."""
     if not others:
         return []
-    gains = simultaneous(table.attrs["folds"], others, table.attrs["scores"][0], best)
+    gains = simultaneous(table.attrs["folds"], others, table.attrs["scores"][0], best, n_fusions)
     below = [name for name in others if gains.loc[name, "high"] < 0]
     above = [name for name in others if gains.loc[name, "low"] > 0]
     tied = [name for name in others if name not in (*below, *above) and gains.loc[name].notna().all()]
@@ -93,10 +91,12 @@ def _against(table: pd.DataFrame, best: str, others: Sequence[str]) -> list[str]
     return [f"{sentence}." for sentence, names in says.items() if names]
 
 
-def _above(table: pd.DataFrame, use: str, others: Sequence[str]) -> Any:
+def _above(table: pd.DataFrame, use: str, others: Sequence[str], n_fusions: int) -> Any:
     """Return, of the rows that are no fusions, the best that beats ``use``, as its difference; None where none does."""
-    gains = simultaneous(table.attrs["folds"], others, table.attrs["scores"][0], use) if others else pd.DataFrame()
-    above = gains[gains["low"] > 0] if len(gains) else gains
+    if not others:
+        return None
+    gains = simultaneous(table.attrs["folds"], others, table.attrs["scores"][0], use, n_fusions)
+    above = gains[gains["low"] > 0]
     return None if above.empty else above.loc[above["difference"].idxmax()]
 
 

@@ -17,6 +17,8 @@ from skfusion.compare._table import half_width
 
 LEVEL = 0.05
 """A fusion is told apart from the best one where its p, adjusted for the number of fusions, is below this."""
+ALIKE = 1e-9
+"""Differences of scores that are as near as this are the same."""
 
 
 def of_few_folds(n_folds: int, n_rows: int) -> str:
@@ -55,22 +57,35 @@ def differences(
     return out, reference, best
 
 
-def simultaneous(folds: pd.DataFrame, names: Sequence[str], score: str, reference: str) -> pd.DataFrame:
+def simultaneous(
+    folds: pd.DataFrame, names: Sequence[str], score: str, reference: str, n_choices: int = 1
+) -> pd.DataFrame:
     """Return the mean differences of m rows to a reference, with intervals that hold together with 95 %.
 
-    Each interval is that of the corrected resampled t-test at the level 1 - ``LEVEL`` / m (Bonferroni). Where a
-    difference is the same in all folds and not zero, its ends are NaN: equal scores of few rows are often chance, and
-    nothing says how much they would vary.
+    Each interval is that of the corrected resampled t-test at the level 1 - ``LEVEL`` / (m c) (Bonferroni), where the
+    same folds have chosen the reference among c = ``n_choices`` rows. Differences that are the same in all folds, which
+    is often chance where folds are few and small, show no spread: it is taken to be that of rounding to shares of the
+    rows of a fold.
     """
     scores = folds.pivot(index="fold", columns="fusion", values=score)
     sizes = folds["n_train"].mean(), folds["n_test"].mean()
     rows = {}
     for name in names:
         gains = (scores[name] - scores[reference]).to_numpy(np.float64)
-        half = half_width(gains, *sizes, 1 - LEVEL / len(names)) if np.isfinite(gains).all() else float("nan")
-        half = float("nan") if abs(gains.mean()) > 1e9 * half else half  # no spread but that of rounding
+        half = half_width(_spread(gains, sizes[1]), *sizes, 1 - LEVEL / (len(names) * n_choices))
         rows[name] = gains.mean(), gains.mean() - half, gains.mean() + half
     return pd.DataFrame.from_dict(rows, orient="index", columns=["difference", "low", "high"])
+
+
+def _spread(gains: np.ndarray, n_test: float) -> np.ndarray:
+    """Return differences with the spread of rounding, a standard deviation of 1 / (sqrt(12) n_test), if they have none.
+
+    Differences that are all zero need none, and those that are not known stay so.
+    """
+    if len(gains) < 2 or not gains.any() or not np.ptp(gains) <= ALIKE:
+        return gains
+    steps = np.resize([-1.0, 1.0], len(gains))
+    return gains.mean() + steps / (steps.std(ddof=1) * np.sqrt(12) * n_test)
 
 
 def paired(differences: np.ndarray, n_train: float, n_test: float) -> tuple[float, float, float, float]:

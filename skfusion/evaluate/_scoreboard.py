@@ -25,7 +25,7 @@ class Scoreboard(pd.DataFrame):
     """A DataFrame with a row for each thing that was scored, which notebooks show with intervals.
 
     It is a DataFrame in all else. What is made of it and has no columns ``<score>_mean``, ``<score>_low`` and
-    ``<score>_high`` any more is shown as pandas shows it.
+    ``<score>_high`` any more, or whose rows have no common name, is shown as pandas shows it.
     """
 
     @property
@@ -35,7 +35,8 @@ class Scoreboard(pd.DataFrame):
     def _repr_html_(self) -> str | None:
         names = [column.removesuffix("_mean") for column in map(str, self.columns) if column.endswith("_mean")]
         scores = [s for s in names if {f"{s}_low", f"{s}_high"} <= {*map(str, self.columns)}]
-        if not scores or not len(self) or not pd.get_option("display.notebook_repr_html"):
+        whole = self.index.name is not None and self.columns.is_unique  # not numbered rows, or those of describe()
+        if not whole or not scores or not len(self) or not pd.get_option("display.notebook_repr_html"):
             return super()._repr_html_()
         return page(_parts(self, scores))
 

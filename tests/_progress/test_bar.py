@@ -183,3 +183,24 @@ def test_work_without_a_known_end(clock):
         clock[0] = 2.0
         bar.update("Reading", 0, 0)
     assert console.file.getvalue() == "Reading: 0 of 0\n"
+
+
+def test_a_closed_output_shows_nothing_and_does_not_hide_later_bars():
+    closed = Tty()
+    closed.close()
+    with Bar("Fit", console=Console(file=closed)) as bar:
+        bar.update("seed-0", 1, 2)
+    console = file()
+    with Bar("Fit", console=console):
+        pass
+    assert console.file.getvalue() == "Fit: done in 0:00:00\n"
+
+
+def test_an_output_that_fails_at_first_does_not_hide_later_bars():
+    class Broken(Tty):
+        def isatty(self):
+            raise OSError("gone")
+
+    with pytest.raises(OSError, match="gone"):
+        Bar("Fit", console=Console(file=Broken(), force_terminal=True, width=80)).start()
+    assert Bar._shown is None

@@ -129,3 +129,19 @@ def test_only_the_printer_gets_stand_ins_for_nets():
     assert SoupClassifier(given).get_params(deep=False)["estimator"] is given
     assert StackingFusion(estimators=[("a", given)]).get_params(deep=False)["estimators"][0][1] is given
     assert clone(SoupClassifier(given)).estimator is not given
+
+
+class OfAUser(SoupClassifier):
+    """An estimator of a user, which looks at its net where it is asked for its parameters."""
+
+    def get_params(self, deep=True):
+        params = super().get_params(deep)
+        assert params["estimator"].max_epochs == 3
+        return params
+
+
+def test_get_params_of_a_user_gets_the_net_itself():
+    soup = OfAUser(skorch.NeuralNetClassifier(nn.Linear, max_epochs=3))
+    assert "NeuralNetClassifier" in repr(soup)
+    assert "NeuralNetClassifier" in repr(make_pipeline(soup))
+    assert clone(soup).estimator.max_epochs == 3

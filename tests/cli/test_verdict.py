@@ -94,16 +94,6 @@ def test_a_row_that_is_no_fusion_is_advised_where_it_beats_the_one_that_would_be
     assert verdict.details[-1].endswith(f" over {used}.")
 
 
-@pytest.mark.parametrize("n_folds", [2, 5])
-def test_a_gain_that_is_the_same_in_each_fold_has_no_interval_and_does_not_pay(n_folds):
-    single = around(0.7, n=n_folds)
-    scores = {"single": single, "lucky": single + 0.1, "even": single, "other": around(0.7, n=n_folds, seed=1)}
-    verdict = verdict_of(table_of(scores), [])
-    assert verdict.pays is False
-    assert verdict.details[0].endswith("is lucky: +0.100, of which no interval is known.")
-    assert verdict.use == "single"
-
-
 def test_tuning_and_baselines_are_no_fusions():
     scores = {"single": around(0.7), "tuned": around(0.8, seed=1), "linear": around(0.8, seed=2)}
     verdict = verdict_of(table_of(scores), ["linear"])
@@ -169,3 +159,36 @@ def test_the_board_draws_each_difference(n_folds):
         assert 'class="plot up"' in drawn[1]
         assert "◂" in drawn[2]
         assert "–" in drawn[3]
+
+
+@pytest.mark.parametrize(("n_folds", "n_test", "gain"), [(2, 20, 0.2), (3, 20, 0.1)])
+def test_the_same_difference_in_a_few_small_folds_may_be_chance(n_folds, n_test, gain):
+    base = np.linspace(0.5, 0.6, n_folds)
+    scores = {"single": base, "soup": base + gain, "ensemble": base - gain, "copy": base}
+    verdict = verdict_of(table_of(scores, n_train=n_test * (n_folds - 1), n_test=n_test), [])
+    assert verdict.pays is False
+    assert "Worse" not in " ".join(verdict.details)
+
+
+def test_the_same_difference_in_many_rows_is_no_chance():
+    base = np.linspace(0.5, 0.6, 5)
+    assert verdict_of(table_of({"single": base, "soup": base + 0.1}), []).pays
+
+
+def test_labels_and_predictions_at_random_seldom_praise_a_fusion_of_two_folds():
+    rng, praised = np.random.RandomState(0), 0
+    for _ in range(200):
+        scores = {name: rng.binomial(20, 0.5, 2) / 20 for name in ("single", *"abcdefghij")}
+        praised += bool(verdict_of(table_of(scores, n_train=20, n_test=20), []).pays)
+    assert praised <= 10  # 5 % of 200
+
+
+def test_intervals_from_a_chosen_row_are_wider():
+    scores = {"single": around(0.7), "a": around(0.75, seed=1), "b": around(0.72, seed=2)}
+    folds = table_of(scores).attrs["folds"]
+    chosen = simultaneous(folds, ["a"], "accuracy", "single", n_choices=2)
+    assert np.allclose(chosen.loc["a"], simultaneous(folds, ["a", "b"], "accuracy", "single").loc["a"])
+    gain, noise = 0.012, np.array([-1.0, 1, -1, 1, 0]) * 0.004  # told apart by an interval alone, not by one of ten
+    scores = {name: around(0.7, seed=k) for k, name in enumerate(("single", *"abcdefghi"))}
+    scores |= {"best": around(0.75, 0.0), "linear": around(0.75, 0.0) - gain + noise}
+    assert "best is not told apart from linear." in verdict_of(table_of(scores), ["linear"]).details

@@ -110,3 +110,10 @@ def test_a_comparison_is_one_and_says_what_failed():
     assert "1 has no finite accuracy" in shown
     assert "bad : ValueError: &lt;b&gt;no&lt;/b&gt; luck" in shown
     assert f"the table has {len(board.columns)} columns" in shown
+
+
+def test_names_and_columns_that_have_no_place_are_shown_by_pandas():
+    board = table()
+    for made in (board.reset_index(), board.describe(), pd.concat([board, board], axis=1)):
+        assert made._repr_html_() == pd.DataFrame(made)._repr_html_()
+    assert "member-0" in board.reset_index()._repr_html_()

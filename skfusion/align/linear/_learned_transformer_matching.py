@@ -43,8 +43,8 @@ class LearnedTransformerMatching(Aligner):
 
     References
     ----------
-    "Generalized linear mode connectivity for transformers", NeurIPS 2025, arXiv:2506.22712 (learned matching; it
-    projects matrices that are trained freely, and learns permutations too).
+    Theus et al., "Generalized linear mode connectivity for transformers", NeurIPS 2025, arXiv:2506.22712 (learned
+    matching; it projects matrices that are trained freely, and learns permutations too).
 
     Examples
     --------
