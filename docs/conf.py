@@ -25,6 +25,7 @@ extensions = [
     "api_pages",
     "other_projects",
     "linked_names",
+    "whole_numbers",
     "offline_math",
     "catalogue",
     "changes_page",

@@ -127,15 +127,16 @@ for name, point in found.items():
             "s" if name.startswith("tune") else "D",
             color="C1" if name.startswith("tune") else "C2",
         )
-    left = name in (
-        "start",
-        "1",
-        "DARE",
-        "Breadcrumbs",
-    )  # where a label on the right would meet another one
+    left = {  # how far up, where a label on the right would meet another one or the frame
+        "start": 0,
+        "1": 6,
+        "DARE": 0,
+        "Breadcrumbs": -8,
+        "tune: up": -10,
+    }
     place = (
-        {"xytext": (-7, 0), "ha": "right"}
-        if left
+        {"xytext": (-7, left[name]), "ha": "right"}
+        if name in left
         else {"xytext": (7, -10 if name.startswith("tune") else 0)}
     )
     ax.annotate(

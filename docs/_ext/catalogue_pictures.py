@@ -38,7 +38,7 @@ def mode_connectivity(axes: Any, ink: str, faint: str) -> None:
     axes.plot(*ends.T, color=RED, lw=1.6, ls="--")
     axes.plot(*ends.T, "o", color=BLUE, ms=8)
     axes.text(0, 1.5, "a curve of low loss", color=GREEN, ha="center")
-    axes.text(0, 0.09, "a barrier on the line", color=RED, ha="center")
+    axes.text(0, -0.27, "a barrier on the line", color=RED, ha="center", va="top")
     for end, name in ((a, "network 1"), (b, "network 2")):
         axes.text(end[0], end[1] - 0.62, name, color=ink, ha="center")
     axes.set_xlim(-2.9, 2.9)

@@ -63,7 +63,7 @@ def draw_paths(
 
 
 def draw_path(axes: Any, path: Profile, names: tuple[str, str], score_name: str, label: str) -> None:
-    """Draw a single path as :func:`draw_paths` does, with its barrier above it and as an arrow."""
+    """Draw a single path as :func:`draw_paths` does, with its barrier above it and, if it can be seen, an arrow."""
     ((colour, _, _),) = strokes([label])
     for panel, what in zip(axes, ("loss", "score"), strict=False):
         values = finite(getattr(path, what))
@@ -73,7 +73,7 @@ def draw_path(axes: Any, path: Profile, names: tuple[str, str], score_name: str,
         _finish(panel, what, values, score_name, lines)
     ticks_between(axes[-1], names)
     axes[0].set_title(number(path.barrier, "barrier"), fontsize="medium", loc="left")
-    if 0 < path.barrier < np.inf:
+    if 0.02 * largest(finite(path.loss)) < path.barrier < np.inf:  # of less, the heads of the arrow would be all
         line = (1 - path.t) * path.loss[0] + path.t * path.loss[-1]
         i = int(np.argmax(path.loss - line))
         arrow = {"arrowstyle": "<->", "color": muted(axes[0], 0.8), "shrinkA": 0, "shrinkB": 0, "linewidth": 1.5}

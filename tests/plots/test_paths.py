@@ -43,6 +43,12 @@ def test_several_profiles_in_one_picture():
     assert display.score_ax_.get_ylabel() == "accuracy"
 
 
+@pytest.mark.parametrize(("height", "arrows"), [(0.3, 1), (0.0002, 0)])
+def test_a_barrier_that_cannot_be_seen_has_no_arrow(height, arrows):
+    ax = BarrierDisplay(T, 0.08 + height * np.sin(np.pi * T)).plot().ax_
+    assert sum(text.arrow_patch is not None for text in ax.texts) == arrows
+
+
 def test_paths_with_unlike_ends_each_have_their_level():
     other = Profile(T, HILL.loss + 1, HILL.score)
     display = BarrierDisplay.from_profiles({"a": HILL, "b": other}).plot()
