@@ -47,9 +47,9 @@ class TransformerMatching(Aligner):
     References
     ----------
     Theus et al., "Generalized linear mode connectivity for transformers", NeurIPS 2025, arXiv:2506.22712 (the
-    symmetries; it replaces heads by their circuits, which leaves the architecture). Ashkboos et al., "SliceGPT", ICLR 2024, arXiv:2401.15024
-    (rotations of the stream). Schönemann, "A generalized solution of the orthogonal Procrustes problem", Psychometrika
-    31, 1966.
+    symmetries; it replaces heads by their circuits, which leaves the architecture). Ashkboos et al., "SliceGPT", ICLR
+    2024, arXiv:2401.15024 (rotations of the stream). Schönemann, "A generalized solution of the orthogonal Procrustes
+    problem", Psychometrika 31, 1966.
 
     Examples
     --------
