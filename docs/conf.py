@@ -75,6 +75,7 @@ sphinx_gallery_conf = {
     "backreferences_dir": "auto_examples/backreferences",  # which example uses which class, for the pages of classes
     "doc_module": ("skfusion",),
     "reset_modules": ("matplotlib", "example_settings.reset"),
+    "reset_modules_order": "both",
     "abort_on_example_error": True,
     "show_memory": False,
     "show_signature": False,
