@@ -133,7 +133,7 @@ class _Rounding(Running):
     def rewrite(self, weights: Sequence[Tensor]) -> None:
         # Each time has a generator of its own, so that a run which goes on elsewhere draws what it would have drawn.
         self.seed = torch.initial_seed() if self.seed is None else self.seed
-        seed = int(np.random.SeedSequence((self.seed, self.n_rounded)).generate_state(1, np.uint64)[0] >> 1)
+        seed = int(np.random.SeedSequence((self.seed, self.n_rounded)).generate_state(1, np.uint64)[0]) >> 1
         self.n_rounded += 1
         generators: dict[torch.device, torch.Generator] = {}
         average = self.average
