@@ -1,4 +1,4 @@
-"""Write the picture of the front page from its example: a bright and a dark PNG, and an SVG.
+"""Write the picture of the front page from its example: a bright and a dark PNG.
 
     python docs/pictures.py
 
@@ -18,7 +18,7 @@ from matplotlib import pyplot as plt
 from PIL import Image  # which matplotlib needs
 
 DOCS = Path(__file__).parent
-FONT = {"font.size": 12.5, "axes.titlesize": 12.5, "svg.hashsalt": "skfusion"}  # large enough on a telephone
+FONT = {"font.size": 12.5, "axes.titlesize": 12.5}  # large enough on a telephone
 DARK = {
     **dict.fromkeys(("text.color", "axes.labelcolor", "xtick.color", "ytick.color", "axes.edgecolor"), "#e6e6e6"),
     **dict.fromkeys(("figure.facecolor", "savefig.facecolor", "axes.facecolor"), "#131416"),
@@ -34,8 +34,6 @@ def main() -> None:
             written = BytesIO()
             figure.savefig(written, dpi=1200 / figure.get_figwidth())
             Image.open(written).convert("RGB").quantize(128).save(DOCS / "_static" / f"{name}.png", optimize=True)
-            if name == "plane":
-                figure.savefig(DOCS / "_static" / f"{name}.svg", metadata={"Date": None})
         plt.close("all")
 
 
