@@ -39,8 +39,8 @@ class Bar:
         What the work is called, at the beginning of each line and in the last one, which is left out without it.
     console : rich.console.Console, optional
         Where to show it; the standard output when omitted.
-    amount : callable, default=str
-        Formats how much is done, and how much there is.
+    amount : callable, optional
+        Formats how much is done, and how much there is; whole numbers when omitted.
     unit : str, default=""
         What is counted, such as members.
     each : bool, default=False
@@ -54,7 +54,7 @@ class Bar:
         title: str = "",
         *,
         console: Any = None,
-        amount: Callable[[Any], str] = str,
+        amount: Callable[[Any], str] = lambda n: str(int(n)),
         unit: str = "",
         each: bool = False,
     ) -> None:

@@ -131,8 +131,9 @@ def _drawn(name: str, part: Any, base: Any, by_default: bool = False) -> Any:
     if hasattr(part, "_sk_visual_block_") and part._sk_visual_block_().kind != "single":
         return part
     caption = "by default" if by_default else None
-    own = {n: shown(value, base) for n, value in part.get_params(deep=False).items()}
-    inner = {n: value for n, value in part.get_params(deep=False).items() if _is_part(value)}
+    params = part.get_params(deep=False)
+    own = {n: shown(value, base) for n, value in params.items()}
+    inner = {n: value for n, value in params.items() if _is_part(value)}
     block = Block("single", part, label, str(part), caption)
     if inner and isinstance(part, Component):
         block = Block("serial", [_drawn(n, v, base) for n, v in inner.items()], *_labels(inner, base))

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Self
 
-from sklearn.callback import ProgressBar
-
 from skfusion._progress import Bar
+from skfusion.estimators.support import asks_for_bar
 
 _LONGEST = 60
 """Characters that are shown of the values of a trial."""
@@ -24,10 +23,8 @@ class SearchBar:
     """
 
     def __init__(self, search: Any, n_done: int) -> None:
-        watched = [*getattr(search, "_skl_callbacks", [])]
-        nested = hasattr(search, "_parent_callback_ctx") or any(isinstance(c, ProgressBar) for c in watched)
-        self.bar = Bar(type(search).__name__, amount=lambda n: str(int(n)), unit="trials")
-        self.is_shown = bool(search.verbose) and not nested
+        self.bar = Bar(type(search).__name__, unit="trials")
+        self.is_shown = asks_for_bar(search)
         self.n_trials, self.n_done, self.n_folds, self.n_judged, self.what = search.n_trials, n_done, 1, 0, ""
 
     def __enter__(self) -> Self:

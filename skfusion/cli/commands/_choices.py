@@ -8,6 +8,9 @@ import typer
 
 from skfusion.cli.commands._imported import imported
 
+BUILT_IN = ("breast_cancer", "diabetes", "digits", "noisy_digits", "iris", "wine")
+"""The names in ``BUILT_IN`` of `_sources`."""
+
 
 def among(names: Iterable[str]) -> Callable[[str], list[str]]:
     """Return what completes one of some names."""

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from skfusion.cli._console import JSON, QUIET, TASK
-from skfusion.cli.commands._choices import among
+from skfusion.cli.commands._choices import BUILT_IN, among
 from skfusion.cli.commands._imported import imported
 
 FUSIONS = (
@@ -17,8 +17,6 @@ FUSIONS = (
 )
 """The names in ``FUSIONS`` of `_fusions`, and those in ``EXTRA``."""
 EXTRA = ("greedy-soup", "fge", "selection", "vote", "boosting", "stack", "portfolio")
-BUILT_IN = ("breast_cancer", "diabetes", "digits", "noisy_digits", "iris", "wine")
-"""The names in ``BUILT_IN`` of `_sources`."""
 NETS = ("table", "plain")
 """The names in ``NETS`` of `_fusions`."""
 BASELINES = ("dummy", "linear", "boosting")

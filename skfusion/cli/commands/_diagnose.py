@@ -8,11 +8,8 @@ from typing import Annotated
 import typer
 
 from skfusion.cli._console import BASE, CHECKPOINTS, JSON, KEY, QUIET, STRIP_PREFIX, TARGET, TASK
-from skfusion.cli.commands._choices import among
+from skfusion.cli.commands._choices import BUILT_IN, among
 from skfusion.cli.commands._imported import imported
-
-BUILT_IN = ("breast_cancer", "diabetes", "digits", "noisy_digits", "iris", "wine")
-"""The names in ``BUILT_IN`` of `_sources`."""
 
 
 def diagnose(

@@ -10,4 +10,4 @@ from skfusion.estimators.support._any_estimator import repeats, split_pipeline, 
 from skfusion.estimators.support._any_kind import all_networks, predicts_values
 from skfusion.estimators.support._cache import SharedPools, fit_on_shared
 from skfusion.estimators.support._curve_segment import InUnit, in_loss_units
-from skfusion.estimators.support._progress import begin_fit
+from skfusion.estimators.support._progress import asks_for_bar, begin_fit

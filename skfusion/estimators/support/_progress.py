@@ -70,7 +70,7 @@ class FitBar:
 
     def setup(self, estimator: Any, context: Any) -> None:
         """Begin to show the bar."""
-        self.bar = Bar(type(estimator).__name__, amount=lambda n: str(int(n)), unit="members")
+        self.bar = Bar(type(estimator).__name__, unit="members")
         self.bar.start()
 
     def teardown(self, estimator: Any, context: Any) -> None:
@@ -115,13 +115,19 @@ def _is_run(context: Any) -> bool:
     return context.parent is not None and context.parent.task_name == "collect"
 
 
+def asks_for_bar(estimator: Any) -> bool:
+    """Return whether ``verbose`` asks for a bar that nobody else shows: no outer fit, and no callback."""
+    watched = getattr(estimator, "_skl_callbacks", [])
+    nested = hasattr(estimator, "_parent_callback_ctx") or any(isinstance(c, ProgressBar) for c in watched)
+    return bool(estimator.verbose) and not nested
+
+
 def begin_fit(estimator: Any, X: Any, y: Any, n_tasks: int, show: bool = True) -> tuple[Any, bool]:
     """Return the task of a fit, with a bar where ``verbose`` asks for one, and whether a callback watches."""
     callbacks = getattr(estimator, "_skl_callbacks", [])
-    nested = hasattr(estimator, "_parent_callback_ctx")
-    if show and estimator.verbose and not nested and not any(isinstance(c, ProgressBar) for c in callbacks):
+    if show and asks_for_bar(estimator):
         estimator.set_callbacks(*callbacks, FitBar())
-    watched = nested or bool(getattr(estimator, "_skl_callbacks", []))
+    watched = hasattr(estimator, "_parent_callback_ctx") or bool(getattr(estimator, "_skl_callbacks", []))
     try:
         context = estimator._init_callback_context(max_subtasks=n_tasks)
         return context.call_on_fit_task_begin(estimator=estimator, X=X, y=y), watched
